@@ -1,0 +1,92 @@
+"""``python -m benches.load [all|scenarios|memory|routes|latency]``: see benches/README.md."""
+
+import argparse
+import sys
+from collections.abc import Callable
+
+from benches.load import latency, load, machine, memory, peers, report, routes
+from benches.load.processes import raise_file_limit
+from benches.load.report import Section
+from benches.load.runner import Plan
+from benches.load.scenarios import ALL, BY_NAME, Scenario
+from benches.load.servers import catalog
+
+WHAT = ("scenarios", "memory", "routes", "latency", "all")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benches.load", description=__doc__)
+    parser.add_argument("what", nargs="?", default="scenarios", choices=WHAT)
+    parser.add_argument("--scenarios", default="all", help=f"some of {','.join(BY_NAME)}, or all")
+    parser.add_argument("--servers", default=None, help=f"some of {','.join(catalog.BY_NAME)}, or all")
+    parser.add_argument("--reps", type=int, default=None, help="repetitions (5; 2 when quick)")
+    parser.add_argument(
+        "--seconds", type=int, default=None, help="whole seconds of a turn under load (2; 1 when quick)"
+    )
+    parser.add_argument("--quick", action="store_true", help="see that everything works; the numbers mean little")
+    parser.add_argument("--no-install", action="store_true", help="use what is there, install nothing")
+    parser.add_argument("--no-write", action="store_true", help="print the tables only")
+    parser.add_argument("--strict", action="store_true", help="exit with 1 unless every target is met")
+    return parser
+
+
+def _scenarios(names: str) -> list[Scenario]:
+    wanted = {name.strip() for name in names.split(",") if name.strip()}
+    if unknown := wanted - set(BY_NAME) - {"all"}:
+        raise ValueError(f"unknown scenario {', '.join(sorted(unknown))}; known are {', '.join(BY_NAME)}")
+    return [scenario for scenario in ALL if "all" in wanted or scenario.name in wanted]
+
+
+def _measure(options: argparse.Namespace, cores: machine.Cores) -> list[Section]:
+    quick = options.quick
+    plan = Plan(
+        repetitions=options.reps or (2 if quick else 5),
+        seconds=options.seconds or (1 if quick else 2),
+        warm_up=1,
+        cores=cores,
+    )
+
+    def scenarios() -> list[Section]:
+        chosen = catalog.choose(options.servers or "all")
+        return load.run(_scenarios(options.scenarios), chosen, plan)
+
+    kinds: dict[str, Callable[[], list[Section]]] = {
+        "scenarios": scenarios,
+        "memory": lambda: memory.run(options.servers, plan, quick=quick),
+        "routes": lambda: routes.run(options.servers, plan, quick=quick),
+        "latency": lambda: latency.run(options.servers, plan, quick=quick),
+    }
+    if options.what != "all":
+        return kinds[options.what]()
+    options.servers = None  # each kind has servers of its own
+    return [section for measure in kinds.values() for section in measure()]
+
+
+def main(arguments: list[str]) -> int:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    raise_file_limit()
+    if not options.no_install:
+        peers.install_system_packages()
+        peers.install()
+    try:
+        peers.require_command("wrk")
+        peers.floor_binary()
+        cores = machine.choose_cores()
+        sections = _measure(options, cores)
+    except (ValueError, peers.NotAvailable) as error:
+        parser.error(str(error))
+    for section in sections:
+        print(report.as_text(section))
+    if not options.no_write:
+        name = "" if options.what in ("scenarios", "all") else options.what
+        name = "-".join(part for part in (name, "quick" if options.quick else "") if part)
+        path = report.write(sections, machine.describe(peers.versions()), " ".join(arguments), name)
+        print(f"\nwritten to {path.relative_to(machine.ROOT)}")
+    disqualified = any(catalog.FASTNET.name in section.failed for section in sections)
+    missed = any(not verdict.met for section in sections for verdict in section.verdicts)
+    return 1 if disqualified or (options.strict and missed) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,148 @@
+"""What is asked of every server: one request, its right answer, and how hard it is asked.
+
+A scenario is data only. What a protocol other than HTTP/1.1 would need (another load generator, another check) hangs
+from ``Scenario.protocol``; the runner refuses protocols it has no generator for.
+"""
+
+from dataclasses import dataclass, field
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One HTTP request as it goes over the wire; ``Host`` is added when it is written."""
+
+    path: str
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+    def wire(self, port: int) -> bytes:
+        """The bytes of this request to ``127.0.0.1:port``, fields in the order in which wrk writes them."""
+        fields = [("Host", f"127.0.0.1:{port}"), *self.headers]
+        if self.body:
+            fields.append(("Content-Length", str(len(self.body))))
+        head = "".join(f"{name}: {value}\r\n" for name, value in fields)
+        return f"{self.method} {self.path} HTTP/1.1\r\n{head}\r\n".encode("ascii") + self.body
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The right answer: its status, its media type with parameters, its body to the last byte.
+
+    With several statuses, ``content_type`` and ``body`` None: any of these refusals is right.
+    """
+
+    statuses: frozenset[int]
+    content_type: str | None = None
+    body: bytes | None = None
+
+
+def answer(status: int, content_type: str, body: bytes) -> Expected:
+    return Expected(frozenset({status}), content_type, body)
+
+
+REFUSED = Expected(frozenset({400, 422}))
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A request beside the measured one, to see that the server works for its answers instead of repeating one."""
+
+    request: Request
+    expected: Expected
+
+
+@dataclass(frozen=True)
+class Scenario:
+    name: str
+    title: str
+    request: Request
+    expected: Expected
+    probes: tuple[Probe, ...] = ()
+    connections: int = 32
+    depth: int = 1
+    """Requests sent in one write before their answers are awaited; 1 is no pipelining."""
+    protocol: str = field(default="http1")
+
+
+HELLO = answer(200, TEXT, b"Hello, World!")
+
+# What a current desktop browser sends on a same-site navigation; twelve fields with Host.
+BROWSER_HEADERS = (
+    ("Connection", "keep-alive"),
+    ("sec-ch-ua", '"Chromium";v="140", "Not=A?Brand";v="24", "Google Chrome";v="140"'),
+    ("sec-ch-ua-mobile", "?0"),
+    ("sec-ch-ua-platform", '"Linux"'),
+    ("Upgrade-Insecure-Requests", "1"),
+    (
+        "User-Agent",
+        "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36",
+    ),
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8"),
+    ("Sec-Fetch-Site", "same-origin"),
+    ("Sec-Fetch-Mode", "navigate"),
+    ("Accept-Encoding", "gzip, deflate, br, zstd"),
+    ("Accept-Language", "en-GB,en;q=0.9,de;q=0.8"),
+)
+
+
+def _post(body: bytes) -> Request:
+    return Request("/users", "POST", (("Content-Type", JSON),), body)
+
+
+def _user(name: str, age: int) -> bytes:
+    return f'{{"name":"{name}","age":{age}}}'.encode()
+
+
+POSTED = _user("Augusta Ada King, Countess of Lovelace".ljust(80, "."), 36)
+assert len(POSTED) == 100
+
+ALL = (
+    Scenario(
+        "hello",
+        'GET / answered "Hello, World!"',
+        Request("/"),
+        HELLO,
+    ),
+    Scenario(
+        "pipelined",
+        'GET / answered "Hello, World!", pipelined by 16',
+        Request("/"),
+        HELLO,
+        depth=16,
+    ),
+    Scenario(
+        "browser",
+        "GET / with a browser's head of 12 fields",
+        Request("/", headers=BROWSER_HEADERS),
+        HELLO,
+    ),
+    Scenario(
+        "typed",
+        "GET /users/42?verbose=true, typed, answered with JSON",
+        Request("/users/42?verbose=true"),
+        answer(200, JSON, b'{"id":42,"verbose":true}'),
+        probes=(
+            Probe(Request("/users/7"), answer(200, JSON, b'{"id":7,"verbose":false}')),
+            Probe(Request("/users/7?verbose=false"), answer(200, JSON, b'{"id":7,"verbose":false}')),
+            Probe(Request("/users/seven"), REFUSED),
+        ),
+    ),
+    Scenario(
+        "post",
+        "POST /users with a 100-byte JSON body, validated, answered with JSON",
+        _post(POSTED),
+        answer(201, JSON, POSTED),
+        probes=(
+            Probe(_post(b'{"age": 7, "name": "Grace"}'), answer(201, JSON, _user("Grace", 7))),
+            Probe(_post(_user("Grace", -1)), REFUSED),
+            Probe(_post(_user("", 7)), REFUSED),
+            Probe(_post(b'{"name":"Grace","age":'), REFUSED),
+        ),
+    ),
+)
+
+BY_NAME = {scenario.name: scenario for scenario in ALL}

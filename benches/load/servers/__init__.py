@@ -1,0 +1,1 @@
+"""The applications under load and, in ``catalog``, how each server is started."""

@@ -1,0 +1,206 @@
+"""How each server is started: at its best settings, one process, one event loop."""
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benches.load import peers
+from benches.load.processes import Process
+from benches.load.scenarios import Scenario
+
+APPS = Path(__file__).resolve().parent
+ROOT = APPS.parents[2]
+IDLE_SECONDS = "300"
+"""How long a server is told to keep an idle connection, where it has a switch for it."""
+
+HELLO = frozenset({"hello", "pipelined", "browser"})
+EVERY = HELLO | {"typed", "post"}
+
+NGINX = """daemon off;
+pid {scratch}/nginx.pid;
+error_log stderr warn;
+worker_processes 1;
+worker_rlimit_nofile 16384;
+events {{ worker_connections 16384; }}
+http {{
+    access_log off;
+    server_tokens off;
+    keepalive_timeout {idle}s;
+    keepalive_requests 1000000000;
+    client_body_temp_path {scratch}/body;
+    proxy_temp_path {scratch}/proxy;
+    fastcgi_temp_path {scratch}/fastcgi;
+    uwsgi_temp_path {scratch}/uwsgi;
+    scgi_temp_path {scratch}/scgi;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location = / {{
+            default_type "text/plain; charset=utf-8";
+            return 200 "Hello, World!";
+        }}
+    }}
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a server is started for; ``scratch`` is an empty folder of its own."""
+
+    port: int
+    scenario: Scenario
+    scratch: Path
+    routes: int = 0
+
+
+@dataclass(frozen=True)
+class Server:
+    name: str
+    title: str
+    command: Callable[[Launch], list[str]]
+    scenarios: frozenset[str]
+    """The scenarios it can answer."""
+    live: bool = True
+    """False for a server of fixed bytes: it is asked no probes, and its Date may be of any day."""
+    cwd: Path = APPS
+    routes: bool = False
+    """Whether its application adds BENCH_ROUTES routes."""
+    streams: bool = False
+    """Whether its application answers /stream with 1 GB."""
+    needs: tuple[str, ...] = ()
+    """Distributions of peers.txt without which it is not available."""
+
+    def start(self, launch: Launch, core: int | None) -> Process:
+        """Raises ServerFailed, or peers.NotAvailable with the reason."""
+        for requirement in self.needs:
+            peers.require(requirement)
+        return Process(self.command(launch), core=core, cwd=self.cwd, env={"BENCH_ROUTES": str(launch.routes)})
+
+
+def fixed_answer(scenario: Scenario) -> str:
+    """The answer the floor gives: the right one, with as many bytes of head as a lean server sends."""
+    expected = scenario.expected
+    (status,) = expected.statuses
+    body = (expected.body or b"").decode("utf-8")
+    reason = {200: "OK", 201: "Created"}[status]
+    return (
+        f"HTTP/1.1 {status} {reason}\r\ncontent-type: {expected.content_type}\r\n"
+        f"content-length: {len(body.encode())}\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n{body}"
+    )
+
+
+def _floor(launch: Launch) -> list[str]:
+    return [str(peers.floor_binary()), str(launch.port), fixed_answer(launch.scenario)]
+
+
+def _nginx(launch: Launch) -> list[str]:
+    peers.require_command("nginx")
+    config = launch.scratch / "nginx.conf"
+    config.write_text(NGINX.format(scratch=launch.scratch, port=launch.port, idle=IDLE_SECONDS))
+    return ["nginx", "-p", str(launch.scratch), "-c", str(config)]
+
+
+def _fastnet(launch: Launch) -> list[str]:
+    app = "benches.load.servers.fastnet_app:app"
+    return [sys.executable, "-m", "fastnet", "run", app, "--host", "127.0.0.1", "--port", str(launch.port)]
+
+
+def _uvicorn(app: str, http: str) -> Callable[[Launch], list[str]]:
+    def command(launch: Launch) -> list[str]:
+        argv = [str(peers.python()), "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(launch.port)]
+        argv += ["--workers", "1", "--loop", "uvloop", "--http", http, "--interface", "asgi3", "--ws", "none"]
+        argv += ["--no-access-log", "--log-level", "warning", "--no-server-header", "--no-proxy-headers"]
+        return [*argv, "--backlog", "4096", "--timeout-keep-alive", IDLE_SECONDS]
+
+    return command
+
+
+def _granian(app: str, interface: str) -> Callable[[Launch], list[str]]:
+    def command(launch: Launch) -> list[str]:
+        argv = [str(peers.python()), "-m", "granian", app, "--host", "127.0.0.1", "--port", str(launch.port)]
+        argv += ["--interface", interface, "--workers", "1", "--runtime-threads", "1", "--loop", "uvloop"]
+        argv += ["--http", "1", "--no-ws", "--no-access-log", "--log-level", "warning", "--backlog", "4096"]
+        return [*argv, "--backpressure", "8192", "--http1-pipeline-flush"]
+
+    return command
+
+
+def _script(name: str) -> Callable[[Launch], list[str]]:
+    return lambda launch: [str(peers.python()), name, str(launch.port)]
+
+
+FLOOR = Server("floor", "C epoll loop", _floor, EVERY, live=False)
+FASTNET = Server("fastnet", "fastnet", _fastnet, EVERY, cwd=ROOT, routes=True, streams=True)
+
+ALL = (
+    FLOOR,
+    FASTNET,
+    Server("nginx", "nginx, fixed answer", _nginx, HELLO),
+    Server("socketify", "socketify, def handlers", _script("socketify_app.py"), EVERY, needs=("socketify",)),
+    Server(
+        "uvicorn",
+        "uvicorn, raw ASGI, httptools, uvloop",
+        _uvicorn("asgi_app:app", "httptools"),
+        HELLO,
+        streams=True,
+        needs=("uvicorn", "httptools", "uvloop"),
+    ),
+    Server(
+        "uvicorn-zttp",
+        "uvicorn, raw ASGI, zttp, uvloop",
+        _uvicorn("asgi_app:app", "zttp"),
+        HELLO,
+        streams=True,
+        needs=("uvicorn", "zttp", "uvloop"),
+    ),
+    Server(
+        "granian-asgi",
+        "Granian, raw ASGI",
+        _granian("asgi_app:app", "asgi"),
+        HELLO,
+        streams=True,
+        needs=("granian", "uvloop"),
+    ),
+    Server("granian-rsgi", "Granian, RSGI", _granian("rsgi_app:app", "rsgi"), HELLO, needs=("granian", "uvloop")),
+    Server(
+        "aiohttp",
+        "aiohttp on uvloop, pydantic",
+        _script("aiohttp_app.py"),
+        EVERY,
+        routes=True,
+        streams=True,
+        needs=("aiohttp", "uvloop", "pydantic", "orjson"),
+    ),
+    Server(
+        "blacksheep",
+        "BlackSheep on uvicorn, pydantic",
+        _uvicorn("blacksheep_app:app", "httptools"),
+        EVERY,
+        routes=True,
+        needs=("blacksheep", "uvicorn", "httptools", "uvloop", "pydantic", "orjson"),
+    ),
+    Server(
+        "fastapi",
+        "FastAPI on uvicorn",
+        _uvicorn("fastapi_app:app", "httptools"),
+        EVERY,
+        routes=True,
+        needs=("fastapi", "uvicorn", "httptools", "uvloop", "pydantic"),
+    ),
+)
+
+BY_NAME = {server.name: server for server in ALL}
+
+
+def choose(names: str, *, among: Iterable[Server] = ALL) -> list[Server]:
+    """The servers of a comma-separated list, ``all`` for every one, in the order of the catalogue.
+
+    Raises ValueError for a name that is not among them.
+    """
+    candidates = list(among)
+    wanted = {name.strip() for name in names.split(",") if name.strip()}
+    known = {server.name for server in candidates}
+    if unknown := wanted - known - {"all"}:
+        raise ValueError(f"unknown server {', '.join(sorted(unknown))}; known are {', '.join(sorted(known))}")
+    return [server for server in candidates if "all" in wanted or server.name in wanted]

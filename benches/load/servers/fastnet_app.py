@@ -1,0 +1,55 @@
+"""fastnet as its README teaches it."""
+
+import os
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import msgspec
+
+from fastnet import App
+
+CHUNK = bytes(65536)
+CHUNKS = 15259  # 1 GB, rounded up to whole chunks
+
+app = App()
+
+
+class User(msgspec.Struct):
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    age: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+@app.get("/")
+async def index() -> str:
+    return "Hello, World!"
+
+
+@app.get("/users/{id}")
+async def read_user(id: int, verbose: bool = False) -> dict[str, object]:
+    return {"id": id, "verbose": verbose}
+
+
+@app.post("/users", status_code=201)
+async def create_user(user: User) -> User:
+    return user
+
+
+@app.get("/stream")
+async def stream() -> AsyncIterator[bytes]:
+    for _ in range(CHUNKS):
+        yield CHUNK
+
+
+def _add_routes(count: int) -> None:
+    async def static() -> dict[str, object]:
+        return {"id": 0, "verbose": False}
+
+    async def parameter(id: int) -> dict[str, object]:
+        return {"id": id, "verbose": False}
+
+    for number in range(count // 2):
+        app.get(f"/api/resource{number}/list")(static)
+        app.get(f"/api/resource{number}/{{id}}")(parameter)
+
+
+_add_routes(int(os.environ.get("BENCH_ROUTES", "0")))

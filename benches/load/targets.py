@@ -1,0 +1,90 @@
+"""What fastnet promises, as functions of what was measured. Every ratio is between turns of the same repetition."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from benches.load.report import Verdict
+from benches.load.runner import Result
+
+Results = Mapping[str, Mapping[str, Result]]
+"""By scenario, then by server."""
+
+SUBJECT = "fastnet"
+
+
+def paired_ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
+    """Element by element; both come from the same repetitions, so that what disturbed one disturbed both."""
+    return [a / b for a, b in zip(over, under, strict=False)]
+
+
+def spread(values: Sequence[float]) -> tuple[float, float] | None:
+    """The middle half of the values, from four of them on."""
+    if len(values) < 4:
+        return None
+    low, _, high = statistics.quantiles(values, n=4)
+    return low, high
+
+
+def _costs(results: Results, scenario: str, server: str) -> list[float]:
+    result = results.get(scenario, {}).get(server)
+    return result.costs if result is not None else []
+
+
+def _why(results: Results, *wanted: tuple[str, str]) -> str:
+    """Why a verdict could not be reached."""
+    for scenario, server in wanted:
+        result = results.get(scenario, {}).get(server)
+        if result is None:
+            return f"{server} was not asked for in {scenario}"
+        if result.fault:
+            return f"{server} {result.fault.partition(':')[0]}"
+    return ""
+
+
+def _verdict(
+    text: str, limit: float, values: list[float], unit: str = "", remark: str = "", *, below: bool = False
+) -> Verdict:
+    measured = statistics.median(values) if values else None
+    return Verdict(text, limit, measured, unit, below, spread(values), remark)
+
+
+def _ratio(results: Results, scenario: str, to: str, limit: float, text: str, *, below: bool = False) -> Verdict:
+    ratios = paired_ratios(_costs(results, scenario, SUBJECT), _costs(results, scenario, to))
+    remark = "" if ratios else _why(results, (scenario, SUBJECT), (scenario, to))
+    return _verdict(f"{scenario}: {text}", limit, ratios, "×", remark, below=below)
+
+
+def _pipelined(results: Results) -> list[Verdict]:
+    costs = _costs(results, "pipelined", SUBJECT)
+    remark = "" if costs else _why(results, ("pipelined", SUBJECT))
+    return [
+        _verdict("pipelined: cost of a request", 2.0, costs, " µs", remark),
+        _ratio(results, "pipelined", "socketify", 1.0, "to socketify", below=True),
+        _ratio(results, "pipelined", "uvicorn", 1 / 7, "to uvicorn's raw ASGI", below=True),
+    ]
+
+
+def _browser(results: Results) -> list[Verdict]:
+    # Two scenarios run one after the other: what is compared are medians, and the spread is not known.
+    plain, browser = (_costs(results, scenario, SUBJECT) for scenario in ("hello", "browser"))
+    extra = [statistics.median(browser) - statistics.median(plain)] if plain and browser else []
+    remark = "" if extra else _why(results, ("hello", SUBJECT), ("browser", SUBJECT))
+    return [_verdict("browser: more than hello", 2.0, extra, " µs", remark)]
+
+
+def of_scenarios(results: Results, scenarios: Sequence[str]) -> dict[str, list[Verdict]]:
+    """The targets of the scenarios that were asked for, by scenario."""
+    verdicts = {
+        "hello": [_ratio(results, "hello", "floor", 1.6, "to the floor")],
+        "pipelined": _pipelined(results),
+        "browser": _browser(results),
+        "typed": [
+            _ratio(results, "typed", "floor", 2.0, "to the floor"),
+            _ratio(results, "typed", "fastapi", 1 / 6, "to FastAPI"),
+        ],
+        "post": [
+            _ratio(results, "post", "floor", 2.3, "to the floor"),
+            _ratio(results, "post", "fastapi", 1 / 6, "to FastAPI"),
+        ],
+    }
+    return {name: verdicts.get(name, []) for name in scenarios}

@@ -1,0 +1,1 @@
+"""One service, one port: HTTP, WebSocket and gRPC handlers; ``python -m examples.demo`` drives it."""

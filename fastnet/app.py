@@ -1,0 +1,264 @@
+"""The application: what is registered, and what the engine needs of it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from fastnet.arguments import Provider
+from fastnet.background import BackgroundTasks
+from fastnet.endpoints import Fallbacks, endpoint_of, engine_route, plain_endpoint
+from fastnet.grpc.server import GrpcServer
+from fastnet.http.errors import HTTPException, render_error
+from fastnet.lifespan import Lifespan, LifespanT
+from fastnet.middleware import Middleware
+from fastnet.routing import Registration, ResolvedRoute, Routes
+from fastnet.server import Config, Server, run
+from fastnet.state import State
+from fastnet_ext.exchange.errors import ExchangeError
+from fastnet_ext.exchange.exchange import Endpoint, Guard
+from fastnet_ext.exchange.guards import InFlightLimit
+from fastnet_ext.exchange.request import Request
+from fastnet_ext.exchange.response import Response
+from fastnet_ext.routing.table import RoutingTable
+from fastnet_ext.serve.chain import with_middleware
+from fastnet_ext.serve.dispatch import Dispatcher
+from fastnet_ext.serve.http import HttpEndpoint
+from fastnet_ext.serve.json import JsonEncoder
+from fastnet_ext.serve.plan import AppArgument
+
+__all__ = ["App"]
+
+T = TypeVar("T")
+ErrorHandler = Callable[[Request[Any], Any], Any]
+ErrorHandlerT = TypeVar("ErrorHandlerT", bound=ErrorHandler)
+
+
+class App(Routes):
+    """An application: handlers under decorators, and what surrounds them.
+
+    * ``debug``: answers to unexpected exceptions name them.
+    * ``redirect_slashes``: a missing or extra slash at the end of a path redirects (308).
+    * ``max_body``: the largest request body in bytes, unless a route says otherwise; above it 413.
+    * ``max_in_flight``: how many requests are answered at once, all routes together; above it 503.
+    * ``pool_size``: threads for ``def`` handlers, for all of them together.
+    * ``enc_hook``: turns a value of a foreign type into one that JSON knows; ``dec_hook(type, value)``
+      makes a foreign type of what JSON gave.
+    * ``dependencies`` and ``middleware``: before and around every handler.
+
+    ``state`` is a bag of attributes, ``json`` the encoder of answers, and ``dependency_overrides``
+    puts one dependency in the place of another (tests).
+    """
+
+    _is_root = True
+
+    def __init__(
+        self,
+        *,
+        debug: bool = False,
+        title: str = "fastnet",
+        version: str = "0.1.0",
+        redirect_slashes: bool = True,
+        max_body: int = 1024 * 1024,
+        max_in_flight: int | None = None,
+        pool_size: int = 40,
+        enc_hook: Callable[[Any], Any] | None = None,
+        dec_hook: Callable[[type, Any], Any] | None = None,
+        dependencies: Sequence[Any] = (),
+        middleware: Sequence[Middleware] = (),
+    ) -> None:
+        if max_body < 0 or pool_size < 1:
+            raise ValueError("max_body is at least 0 and pool_size at least 1")
+        self.debug = debug
+        self.title = title
+        self.version = version
+        self.redirect_slashes = redirect_slashes
+        self.max_body = max_body
+        self.pool_size = pool_size
+        # What admits requests before any route's own guards.
+        self.guards: tuple[Guard, ...] = () if max_in_flight is None else (InFlightLimit(max_in_flight),)
+        self.enc_hook = enc_hook
+        self.dec_hook = dec_hook
+        self.json = JsonEncoder(enc_hook)
+        self.state = State()
+        self._grpc: GrpcServer | None = None
+        # A handler's parameter of our type gets the app.
+        self.providers: dict[type, Provider] = {
+            kind: lambda name, annotation: AppArgument(name) for kind in type(self).__mro__ if issubclass(kind, App)
+        }
+        self.dependency_overrides: dict[Callable[..., Any], Callable[..., Any]] = {}
+        self._error_types: dict[type[Exception], ErrorHandler] = {}
+        self._error_statuses: dict[int, ErrorHandler] = {}
+        self._lifespan = Lifespan()
+        self._background = BackgroundTasks()
+        self._endpoints: dict[tuple[Registration, str], Endpoint] = {}
+        self._serving = False
+        super().__init__(dependencies=dependencies, middleware=middleware)
+
+    @property
+    def grpc(self) -> GrpcServer:
+        """The gRPC face of the application; ``ImportError`` without the extra ``grpc``."""
+        if self._grpc is None:
+            self._grpc = GrpcServer(self)
+        return self._grpc
+
+    # --- errors
+
+    def on_error(self, which: type[Exception] | int) -> Callable[[ErrorHandlerT], ErrorHandlerT]:
+        """Answer exceptions of a type, or errors of a status, by ``function(request, error)``.
+
+        It may be async, and returns a ``Response`` or a value that becomes one with the error's
+        status. The nearest base class counts, types before statuses. A handler of ``Exception``
+        takes what would be logged; one of 500 answers after the logging.
+        """
+        if isinstance(which, type) and issubclass(which, Exception):
+            known: dict[Any, ErrorHandler] = self._error_types
+        elif isinstance(which, int) and 400 <= which <= 599:
+            known = self._error_statuses
+        else:
+            raise TypeError(f"on_error takes an exception class or a status from 400 to 599, not {which!r}")
+
+        def register(function: ErrorHandlerT) -> ErrorHandlerT:
+            if which in known:
+                raise ValueError(f"there is a handler for {which!r} already")
+            known[which] = function
+            return function
+
+        return register
+
+    def answer_error(self, request: Request[Any], error: Exception) -> Response | Coroutine[Any, Any, Response]:
+        """What ``Route.on_error`` calls."""
+        handler = self._handler_of(error)
+        if handler is None:
+            response = render_error(request, error)
+            handler = self._error_statuses.get(response.status_code)
+            if handler is None:
+                return response
+        else:
+            response = None
+        try:
+            result = handler(request, error)
+        except Exception as second:
+            return render_error(request, second)
+        if inspect.isawaitable(result):
+            return self._await_error(request, error, result)
+        return self._error_response(result, error)
+
+    def _handler_of(self, error: Exception) -> ErrorHandler | None:
+        if self._error_types:
+            for kind in type(error).__mro__:
+                if kind in self._error_types:
+                    return self._error_types[kind]
+        return None
+
+    async def _await_error(self, request: Request[Any], error: Exception, result: Awaitable[Any]) -> Response:
+        try:
+            return self._error_response(await result, error)
+        except Exception as second:
+            # Not asked again: a handler that always fails would never end.
+            return render_error(request, second)
+
+    def _error_response(self, result: Any, error: Exception) -> Response:
+        if isinstance(result, Response):
+            return result
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        if isinstance(error, ExchangeError) and error.status:
+            status = error.status
+        if isinstance(result, (str, bytes)):
+            return Response(result, status)
+        return Response(self.json.encode(result), status, media_type="application/json")
+
+    # --- around serving
+
+    def lifespan(self, function: LifespanT) -> LifespanT:
+        """Run up to the ``yield`` before the first request, and the rest after the last one.
+
+        An async generator function, or one that returns an async context manager; it may take the
+        app. Several are entered in the order of registration and left in reverse.
+        """
+        self._lifespan.register(function)
+        return function
+
+    def background(self, coroutine: Coroutine[Any, Any, T], *, name: str | None = None) -> asyncio.Task[T]:
+        """Run a coroutine beside the requests; returns its task.
+
+        A failure is logged. Shutdown cancels it and waits for its end, before the lifespans end.
+        Raises ``RuntimeError`` while the application shuts down.
+        """
+        return self._background.start(coroutine, name=name)
+
+    async def startup(self) -> None:
+        """Run the lifespans up to their ``yield``. Raises what they raise, after leaving those that ran."""
+        self._background.open()
+        try:
+            await self._lifespan.start(self)
+        except BaseException:
+            await self._background.close()
+            raise
+
+    async def shutdown(self) -> None:
+        """End the background tasks, then the lifespans; in the task that called ``startup``. Idempotent."""
+        try:
+            await self._background.close()
+        finally:
+            self._serving = False
+            await self._lifespan.stop()
+
+    def run(self, **settings: Any) -> None:
+        """Serve until SIGTERM or SIGINT, then drain: ``app.run(port=8000)``.
+
+        Settings are those of ``fastnet run``, with underscores. Raises ``ConfigError`` for one that
+        cannot be used, and what the lifespans raise.
+        """
+        run(self, Config.load(settings))
+
+    def serve(self, **settings: Any) -> Server:
+        """A server on the running loop: ``async with app.serve(port=0) as server: server.url``."""
+        return Server(self, Config.load(settings))
+
+    # --- what the engine needs
+
+    def build(self) -> Dispatcher:
+        """The routing table and all that answers, for the engine. Nothing can be registered until ``shutdown``."""
+        routes = []
+        for route in self.routes:
+            endpoint = self._endpoint(route)
+            if isinstance(endpoint, HttpEndpoint):
+                endpoint = with_middleware(endpoint, route.middleware)
+            routes.append((route.methods, route.path, engine_route(self, route, endpoint)))
+        if self._grpc is not None:
+            routes += self._grpc.entries()
+        table = RoutingTable(routes)
+        middleware = tuple(self._middleware)
+        fallbacks = Fallbacks(table)
+
+        def fallback(handler: Callable[..., Any]) -> Any:
+            return engine_route(self, None, with_middleware(plain_endpoint(self, handler), middleware), handler)
+
+        self._serving = True
+        return Dispatcher(
+            table,
+            not_found=fallback(fallbacks.not_found),
+            method_not_allowed=fallback(fallbacks.method_not_allowed),
+            options=fallback(fallbacks.options),
+            slash_redirect=fallback(fallbacks.slash_redirect) if self.redirect_slashes else None,
+            refusals=plain_endpoint(self, fallbacks.not_found),
+            grpc_not_found=None if self._grpc is None else self._grpc.fallback_route(),
+        )
+
+    def _admit(self, route: ResolvedRoute) -> None:
+        self._endpoint(route)
+
+    def _endpoint(self, route: ResolvedRoute) -> Endpoint:
+        """The endpoint of a route, without middleware; made once, when its whole path is known."""
+        key = (route.registration, route.path)
+        endpoint = self._endpoints.get(key)
+        if endpoint is None:
+            endpoint = self._endpoints[key] = endpoint_of(self, route)
+        return endpoint
+
+    def _refuse_when_serving(self) -> None:
+        if self._serving:
+            raise RuntimeError("the application is being served: routes and middleware are registered before that")

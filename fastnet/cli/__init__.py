@@ -1,0 +1,5 @@
+"""The ``fastnet`` command."""
+
+from .main import main
+
+__all__ = ["main"]

@@ -1,0 +1,281 @@
+"""``app.grpc``: registration of services on the port that everything else uses."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from types import MethodType
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+from fastnet.grpc.methods import (
+    MAX_MESSAGE,
+    HandlerCallDetails,
+    Method,
+    MethodHandler,
+    adopted,
+    described,
+    endpoint_for,
+    fallback_for,
+    grpcio,
+)
+from fastnet.signatures import locate, name_of
+from fastnet_ext.exchange.exchange import Route
+from fastnet_ext.serve.grpc import GrpcEndpoint
+from fastnet_ext.serve.grpc_values import Metadatum
+
+if TYPE_CHECKING:
+    from fastnet.app import App
+
+__all__ = ["GrpcServer"]
+
+ServiceT = TypeVar("ServiceT")
+MethodT = TypeVar("MethodT", bound=Callable[..., Any])
+
+# What the routing table takes: methods, path, route.
+Entry = tuple[tuple[str, ...], str, Route]
+
+_PORT = "app.grpc shares the port of its application, which app.run and app.serve open and close"
+
+
+class GrpcServer:
+    """The gRPC face of an application: a ``grpc.aio.Server`` without a port of its own.
+
+    Handlers take the message and the context, and then whatever handlers of other protocols take:
+    dependencies, ``Call``, header values. ``async def`` handlers run on the loop, ``def`` handlers in
+    the pool of threads. Unary methods are served; those with streams are known and answer
+    UNIMPLEMENTED in this version.
+
+    Everything raises ``RuntimeError`` once the application serves, ``ValueError`` for a method that
+    is there already, and ``ImportError`` without the extra ``grpc``.
+    """
+
+    def __init__(self, app: App) -> None:
+        # isinstance(server, grpc.aio.Server) is how add-ons of grpcio choose their asynchronous half.
+        grpcio().Server.register(GrpcServer)
+        self._app = app
+        self._methods: dict[str, Method] = {}
+        # What was registered for a path, for comparisons and messages.
+        self._sources: dict[str, Any] = {}
+        self._classes: dict[str, type[Any]] = {}
+        self._generic: list[Any] = []
+
+    # --- registration
+
+    def service(self, name: str, *, max_message: int = MAX_MESSAGE) -> Callable[[type[ServiceT]], type[ServiceT]]:
+        """Serve a class: ``@app.grpc.service("greeter.Greeter")``. Returns the class unchanged.
+
+        ``name`` is package and service as in the .proto file, whose ``_pb2`` module must be imported
+        before: ``LookupError`` otherwise. Methods that the class lacks answer UNIMPLEMENTED. The class is
+        called once, without arguments, when the application starts. ``max_message``: bytes of a
+        request message; above it RESOURCE_EXHAUSTED.
+        """
+
+        def register(cls: type[ServiceT]) -> type[ServiceT]:
+            if not inspect.isclass(cls):
+                raise TypeError(f"service decorates a class, not {cls!r}; app.grpc.add takes an instance")
+            _check_no_arguments(cls)
+            self._add_methods(name, cls, max_message)
+            self._classes[name] = cls
+            return cls
+
+        return register
+
+    def add(self, servicer: Any, name: str | None = None, *, max_message: int = MAX_MESSAGE) -> None:
+        """Serve an instance: ``app.grpc.add(Greeter(database))``.
+
+        ``name`` is package and service; without it, the class says it by an attribute ``service_name``,
+        or is derived from the servicer that protoc generated. ``TypeError`` when nothing says it.
+        """
+        if inspect.isclass(servicer):
+            raise TypeError("add takes an instance; app.grpc.service(name) decorates a class")
+        name = name or getattr(servicer, "service_name", None)
+        if name is not None:
+            self._add_methods(name, servicer, max_message)
+            return
+        register = _generated_registration(type(servicer))
+        if register is None:
+            raise TypeError(
+                f"which service {name_of(type(servicer))} serves must be said: add(servicer, 'package.Service'), "
+                "or service_name = 'package.Service' in the class"
+            )
+        register(servicer, self)
+
+    def method(
+        self, path: str, *, inline: bool = False, max_message: int = MAX_MESSAGE
+    ) -> Callable[[MethodT], MethodT]:
+        """Serve one function: ``@app.grpc.method("/greeter.Greeter/SayHello")``. Returns it unchanged.
+
+        ``inline``: the ``def`` handler is quick: it runs on the event loop, not in a thread.
+        ``LookupError`` when the .proto file of the method is not known; see ``service``.
+        """
+        service, name = _split(path)
+
+        def register(function: MethodT) -> MethodT:
+            known = described(service)
+            if name not in known:
+                raise LookupError(f"service {service} has no method {name!r}, only {', '.join(known)}")
+            method = known[name].bound(function)
+            self._register(replace(method, inline=inline, max_message=max_message), function)
+            return function
+
+        return register
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: Iterable[Any]) -> None:
+        """Serve grpcio's generic handlers; what ``add_…Servicer_to_server`` of generated code calls.
+
+        Handlers that do not list their methods are asked for each call of a method that nobody else has.
+        """
+        for generic in generic_rpc_handlers:
+            known: Mapping[str, MethodHandler] | None = getattr(generic, "_method_handlers", None)
+            if isinstance(known, Mapping):
+                for path, handler in known.items():
+                    self._register(adopted(path, handler), handler)
+            elif callable(getattr(generic, "service", None)):
+                self._app._refuse_when_serving()
+                self._generic.append(generic)
+            else:
+                raise TypeError(f"{generic!r} is no grpc.GenericRpcHandler")
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, MethodHandler]) -> None:
+        """Serve grpcio's handlers by name of the method; what newer generated code calls too."""
+        for name, handler in method_handlers.items():
+            self._register(adopted(f"/{service_name}/{name}", handler), handler)
+
+    # --- what the engine needs
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The paths of all methods, in the order of registration: "/greeter.Greeter/SayHello"."""
+        return tuple(self._methods)
+
+    def entries(self) -> list[Entry]:
+        """The routes of all methods, for the routing table; makes the instances of decorated classes.
+
+        Each service has one more, for the methods that it lacks.
+        """
+        instances = {name: cls() for name, cls in self._classes.items()}
+        entries: list[Entry] = []
+        services: dict[str, None] = {}
+        for path, method in self._methods.items():
+            service, name = _split(path)
+            services[service] = None
+            if method.handler is None:
+                method = method.bound(getattr(instances[service], name))
+            entries.append((("POST",), path, self._route(path, endpoint_for(self._app, method), method.handler)))
+        paths = [f"/{service}/{{method}}" for service in services]
+        return entries + [(("POST",), path, self.fallback_route(path)) for path in paths]
+
+    def fallback_route(self, path: str = "") -> Route:
+        """The route for calls of methods that have none: UNIMPLEMENTED, unless a generic handler knows them."""
+        endpoint = fallback_for(self._app, find=self._find if self._generic else None)
+        return self._route(path, endpoint, None, ("method",) if path else ())
+
+    def _route(self, path: str, endpoint: Any, handler: Any, params: tuple[str, ...] = ()) -> Route:
+        app = self._app
+        return Route(
+            endpoint,
+            path=path,
+            methods=("POST",),
+            param_names=params,
+            handler=handler,
+            on_error=app.answer_error,
+            app=app,
+            max_body=app.max_body,
+        )
+
+    def _find(self, path: str, metadata: tuple[Metadatum, ...]) -> GrpcEndpoint | None:
+        details = HandlerCallDetails(path, metadata)
+        for generic in self._generic:
+            handler = generic.service(details)
+            if handler is not None:
+                endpoint = endpoint_for(self._app, adopted(path, handler))
+                return endpoint if isinstance(endpoint, GrpcEndpoint) else None
+        return None
+
+    def _add_methods(self, service: str, holder: Any, max_message: int) -> None:
+        """Register the methods that a class or an instance has."""
+        known = described(service)
+        mine = {name: method for name, method in known.items() if callable(getattr(holder, name, None))}
+        if not mine:
+            raise TypeError(f"{holder!r} has none of the methods of {service}: {', '.join(known)}")
+        for name, method in mine.items():
+            source = getattr(holder, name)
+            if inspect.isclass(holder) and inspect.isfunction(inspect.getattr_static(holder, name)):
+                # Nobody's method as yet; what it takes can be checked already.
+                checked = method.bound(MethodType(source, holder))
+            else:
+                checked = method.bound(source)
+            self._register(replace(checked, max_message=max_message), source, late=inspect.isclass(holder))
+
+    def _register(self, method: Method, source: Any, *, late: bool = False) -> None:
+        """Take note of a method; ``late``: its handler is an instance's, and that is not there yet."""
+        self._app._refuse_when_serving()
+        before = self._sources.get(method.path)
+        # Generated code registers the same handlers twice, in its old and its new way.
+        if before is source:
+            return
+        if before is not None:
+            raise ValueError(f"{method.path} is answered twice: by {_where(before)} and by {_where(source)}")
+        # Refuses what cannot be called; the endpoint that will answer is made at start-up.
+        endpoint_for(self._app, method)
+        self._methods[method.path] = replace(method, handler=None) if late else method
+        self._sources[method.path] = source
+
+    # --- the rest of grpc.aio.Server
+
+    def add_insecure_port(self, address: str) -> NoReturn:
+        """There is none to add: ``RuntimeError``."""
+        raise RuntimeError(_PORT)
+
+    def add_secure_port(self, address: str, server_credentials: Any) -> NoReturn:
+        """There is none to add: ``RuntimeError``."""
+        raise RuntimeError(_PORT)
+
+    async def start(self) -> NoReturn:
+        """The application starts: ``RuntimeError``."""
+        raise RuntimeError(_PORT)
+
+    async def stop(self, grace: float | None) -> NoReturn:
+        """The application stops: ``RuntimeError``."""
+        raise RuntimeError(_PORT)
+
+    async def wait_for_termination(self, timeout: float | None = None) -> NoReturn:  # noqa: ASYNC109 - grpcio's
+        """The application waits: ``RuntimeError``."""
+        raise RuntimeError(_PORT)
+
+
+def _split(path: str) -> tuple[str, str]:
+    """Service and method of "/package.Service/Method"."""
+    service, slash, name = path.removeprefix("/").rpartition("/")
+    if not path.startswith("/") or not slash or not service or not name or "/" in service:
+        raise ValueError(f"{path!r} is no method: its path is /package.Service/Method")
+    return service, name
+
+
+def _check_no_arguments(cls: type[Any]) -> None:
+    try:
+        inspect.signature(cls).bind()
+    except TypeError as error:
+        raise TypeError(
+            f"{name_of(cls)} ({locate(cls)}) is called without arguments at start-up ({error}); "
+            "app.grpc.add takes an instance"
+        ) from None
+    except ValueError:
+        # Some compiled classes tell no signature.
+        return
+
+
+def _generated_registration(cls: type[Any]) -> Callable[[Any, Any], None] | None:
+    """The ``add_…Servicer_to_server`` of the generated class that a servicer is derived from."""
+    for base in cls.__mro__:
+        found = getattr(sys.modules.get(base.__module__), f"add_{base.__name__}_to_server", None)
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+    return None
+
+
+def _where(source: Any) -> str:
+    function = source if callable(source) else next((each for each in source[4:] if each is not None), source)
+    return f"{name_of(function)} ({locate(function)})" if callable(function) else repr(source)

@@ -1,0 +1,1 @@
+"""Plain HTTP: errors and cookies."""

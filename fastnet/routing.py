@@ -1,0 +1,340 @@
+"""Registration: the decorators that ``App`` and ``Router`` share, and how routers join.
+
+Nothing is resolved when a router is included: routes registered on it later count too. What
+cannot work is refused by the decorator or the ``include`` that makes it so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypedDict, TypeVar, Unpack
+
+from fastnet.middleware import Middleware, MiddlewareT, check_middleware
+from fastnet.signatures import locate, name_of
+from fastnet_ext.routing.paths import RouteConflict, RouteSyntaxError, parse_path
+
+__all__ = ["ResolvedRoute", "RouteConflict", "RouteOptions", "RouteSyntaxError", "Router", "Routes"]
+
+HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
+
+# The method that hand-shakes are registered for: the dispatcher asks for it in place of GET.
+WEBSOCKET = "WEBSOCKET"
+
+# The pattern of a path: what is left when its parameters lose their names.
+Pattern = tuple[tuple[str, bytes, bytes], ...]
+
+
+class RouteOptions(TypedDict, total=False):
+    """What a route may be told, besides its path.
+
+    * ``status_code``: of answers that are not a ``Response``; 200.
+    * ``name``: for listings; the function's.
+    * ``inline``: the ``def`` handler is quick: it runs on the event loop, not in a thread.
+    * ``max_body``: the largest request body in bytes; above it 413. The app's.
+    * ``max_in_flight``: how many requests are answered at once; above it 503.
+    * ``cancel_on_disconnect``: cancel the handler when the client leaves before the answer.
+    * ``dependencies``: ``Depends(...)`` that run before the handler, their results dropped.
+    * ``media_type``: of what a generator yields.
+    """
+
+    status_code: int
+    name: str
+    inline: bool
+    max_body: int
+    max_in_flight: int
+    cancel_on_disconnect: bool
+    dependencies: Sequence[Any]
+    media_type: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Registration:
+    """What one decorator said; ``kind`` chooses who makes the endpoint: "http", "sse", "websocket" …"""
+
+    kind: str
+    path: str
+    methods: tuple[str, ...]
+    handler: Callable[..., Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedRoute:
+    """A registration with all that its routers add: the whole path, outer middleware and dependencies first."""
+
+    registration: Registration
+    path: str
+    middleware: tuple[Middleware, ...] = ()
+    dependencies: tuple[Any, ...] = ()
+
+    @property
+    def kind(self) -> str:
+        """Who makes the endpoint: "http", "sse", "websocket" …"""
+        return self.registration.kind
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods, in capitals."""
+        return self.registration.methods
+
+    @property
+    def handler(self) -> Callable[..., Any]:
+        """The function that was decorated."""
+        return self.registration.handler
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What the decorator was told: see ``RouteOptions``."""
+        return self.registration.options
+
+    @property
+    def name(self) -> str:
+        """The route's name: the option, or the function's."""
+        name = self.options.get("name") or getattr(self.handler, "__name__", None)
+        return str(name or type(self.handler).__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Inclusion:
+    router: Routes
+    prefix: str
+    middleware: tuple[Middleware, ...]
+    dependencies: tuple[Any, ...]
+
+
+class Routes:
+    """The decorators. Each returns the function unchanged.
+
+    All raise ``RouteSyntaxError`` for a path that cannot be, ``RouteConflict`` when another route
+    answers the same requests, ``TypeError`` when the handler's parameters cannot be filled, and
+    ``RuntimeError`` once the application serves.
+    """
+
+    # Stands before every path of ours once we are included.
+    prefix = ""
+
+    def __init__(self, *, dependencies: Sequence[Any] = (), middleware: Sequence[Middleware] = ()) -> None:
+        self._registrations: list[Registration] = []
+        self._inclusions: list[_Inclusion] = []
+        self._middleware: list[Middleware] = []
+        self._dependencies = tuple(dependencies)
+        # Where this was included, and the routes that answer below it by pattern and method.
+        self._parents: list[tuple[Routes, _Inclusion]] = []
+        self._claims: dict[Pattern, dict[str, Registration]] = {}
+        for one in middleware:
+            self.middleware(one)
+
+    # --- handlers
+
+    def route(
+        self, path: str, *, methods: Iterable[str] = ("GET",), **options: Unpack[RouteOptions]
+    ) -> Callable[[HandlerT], HandlerT]:
+        """Answer requests for ``path`` with one of ``methods``: see ``RouteOptions`` for the rest."""
+        return self._decorator("http", path, _methods(methods), options)
+
+    def get(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[HandlerT], HandlerT]:
+        """Answer GET, and HEAD without the body."""
+        return self.route(path, methods=("GET",), **options)
+
+    def post(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[HandlerT], HandlerT]:
+        """Answer POST."""
+        return self.route(path, methods=("POST",), **options)
+
+    def put(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[HandlerT], HandlerT]:
+        """Answer PUT."""
+        return self.route(path, methods=("PUT",), **options)
+
+    def patch(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[HandlerT], HandlerT]:
+        """Answer PATCH."""
+        return self.route(path, methods=("PATCH",), **options)
+
+    def delete(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[HandlerT], HandlerT]:
+        """Answer DELETE."""
+        return self.route(path, methods=("DELETE",), **options)
+
+    def head(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[HandlerT], HandlerT]:
+        """Answer HEAD by a handler of its own; ``get`` answers it already."""
+        return self.route(path, methods=("HEAD",), **options)
+
+    def options(self, path: str, **options: Unpack[RouteOptions]) -> Callable[[HandlerT], HandlerT]:
+        """Answer OPTIONS; without it, the methods that the path knows are listed."""
+        return self.route(path, methods=("OPTIONS",), **options)
+
+    def websocket(self, path: str, **options: Any) -> Callable[[HandlerT], HandlerT]:
+        """Answer WebSocket hand-shakes for ``path``."""
+        return self._decorator("websocket", path, (WEBSOCKET,), options)
+
+    def sse(self, path: str, *, methods: Iterable[str] = ("GET",), **options: Any) -> Callable[[HandlerT], HandlerT]:
+        """Answer ``path`` with server-sent events, which the handler yields."""
+        return self._decorator("sse", path, _methods(methods), options)
+
+    def middleware(self, function: MiddlewareT) -> MiddlewareT:
+        """Wrap every handler below: ``async def one(request, call_next) -> Response``; the first one is outermost."""
+        check_middleware(function)
+        self._refuse_when_serving()
+        self._middleware.append(function)
+        return function
+
+    # --- routers
+
+    def include(
+        self,
+        router: Router,
+        prefix: str = "",
+        *,
+        middleware: Sequence[Middleware] = (),
+        dependencies: Sequence[Any] = (),
+    ) -> None:
+        """Join a router's routes under ``prefix``, behind this middleware and after these dependencies.
+
+        Routes, middleware and routers that it gets later are joined too.
+        """
+        if not isinstance(router, Router):
+            raise TypeError(f"include takes a Router, not {type(router).__name__}")
+        if prefix and not prefix.startswith("/"):
+            raise RouteSyntaxError(prefix, "a prefix starts with a slash")
+        for one in middleware:
+            check_middleware(one)
+        self._refuse_when_serving()
+        if any(place is router for place, _ in self._places()):
+            raise ValueError("a router cannot include itself, neither directly nor through others")
+        inclusion = _Inclusion(router, prefix.rstrip("/"), tuple(middleware), tuple(dependencies))
+        self._claim(list(self._resolve_inclusion(inclusion, (), ())))
+        self._inclusions.append(inclusion)
+        router._parents.append((self, inclusion))
+
+    @property
+    def routes(self) -> list[ResolvedRoute]:
+        """Every route, with its whole path, those of included routers after our own."""
+        return list(self._resolve((), ()))
+
+    # --- how it works
+
+    def _decorator(
+        self, kind: str, path: str, methods: tuple[str, ...], options: Mapping[str, Any]
+    ) -> Callable[[HandlerT], HandlerT]:
+        def register(handler: HandlerT) -> HandlerT:
+            self._register(Registration(kind, path, methods, handler, options))
+            return handler
+
+        return register
+
+    def _register(self, registration: Registration) -> None:
+        if not callable(registration.handler):
+            raise TypeError(f"a handler is a function, not {registration.handler!r}")
+        self._refuse_when_serving()
+        self._claim([ResolvedRoute(registration, registration.path, (), self._own_dependencies(registration))])
+        self._registrations.append(registration)
+
+    def _claim(self, routes: list[ResolvedRoute]) -> None:
+        """Check the routes here and wherever we are included; then, and only then, take note of them."""
+        claims: list[tuple[dict[Pattern, dict[str, Registration]], Pattern, Registration]] = []
+        for place, chain in self._places():
+            for route in routes:
+                whole = _wrapped(route, chain)
+                pattern = _pattern(whole.path, complete=place._is_root)
+                taken = place._claims.get(pattern, {})
+                for method in whole.methods:
+                    if method in taken:
+                        raise _conflict(whole, taken[method], method)
+                place._admit(whole)
+                claims.append((place._claims, pattern, whole.registration))
+        for index, pattern, registration in claims:
+            index.setdefault(pattern, {}).update(dict.fromkeys(registration.methods, registration))
+
+    # Whether paths here are whole: nothing will stand before them.
+    _is_root = False
+
+    def _admit(self, route: ResolvedRoute) -> None:
+        """Refuse a route whose path is whole, by an exception; ``App`` does."""
+
+    def _refuse_when_serving(self) -> None:
+        for place, _ in self._places():
+            if place._is_root:
+                place._refuse_when_serving()
+
+    def _places(self) -> Iterator[tuple[Routes, _Chain]]:
+        """Ourselves and wherever we are included, each with the inclusions on the way, innermost first."""
+        yield self, ()
+        for parent, inclusion in self._parents:
+            for place, chain in parent._places():
+                yield place, ((parent, inclusion), *chain)
+
+    def _own_dependencies(self, registration: Registration) -> tuple[Any, ...]:
+        return (*self._dependencies, *registration.options.get("dependencies", ()))
+
+    def _resolve(self, middleware: tuple[Middleware, ...], dependencies: tuple[Any, ...]) -> Iterator[ResolvedRoute]:
+        middleware = (*middleware, *self._middleware)
+        for registration in self._registrations:
+            yield ResolvedRoute(
+                registration, registration.path, middleware, (*dependencies, *self._own_dependencies(registration))
+            )
+        for inclusion in self._inclusions:
+            yield from self._resolve_inclusion(inclusion, middleware, dependencies)
+
+    def _resolve_inclusion(
+        self, inclusion: _Inclusion, middleware: tuple[Middleware, ...], dependencies: tuple[Any, ...]
+    ) -> Iterator[ResolvedRoute]:
+        router = inclusion.router
+        for route in router._resolve(
+            (*middleware, *inclusion.middleware), (*dependencies, *self._dependencies, *inclusion.dependencies)
+        ):
+            path = inclusion.prefix + router.prefix + route.path
+            yield ResolvedRoute(route.registration, path, route.middleware, route.dependencies)
+
+
+class Router(Routes):
+    """Routes to be joined: ``app.include(router, prefix="/api")``. Routers nest.
+
+    A path may be empty here when a prefix will stand before it.
+    """
+
+    def __init__(
+        self, prefix: str = "", *, dependencies: Sequence[Any] = (), middleware: Sequence[Middleware] = ()
+    ) -> None:
+        super().__init__(dependencies=dependencies, middleware=middleware)
+        if prefix and not prefix.startswith("/"):
+            raise RouteSyntaxError(prefix, "a prefix starts with a slash")
+        self.prefix = prefix.rstrip("/")
+
+
+_Chain = tuple[tuple[Routes, _Inclusion], ...]
+
+
+def _wrapped(route: ResolvedRoute, chain: _Chain) -> ResolvedRoute:
+    """A route of a router as it looks from outside a chain of inclusions."""
+    path, dependencies = route.path, route.dependencies
+    for parent, inclusion in chain:
+        path = inclusion.prefix + inclusion.router.prefix + path
+        dependencies = (*parent._dependencies, *inclusion.dependencies, *dependencies)
+    return ResolvedRoute(route.registration, path, route.middleware, dependencies)
+
+
+def _methods(methods: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(methods, str):
+        raise TypeError(f"methods is a list: methods=[{methods!r}]")
+    wanted = tuple(dict.fromkeys(method.upper() for method in methods))
+    if not wanted:
+        raise ValueError("a route answers at least one method")
+    for method in wanted:
+        if not method.isascii() or not method.replace("-", "").replace("_", "").isalnum():
+            raise ValueError(f"{method!r} is no HTTP method")
+    return wanted
+
+
+def _pattern(path: str, *, complete: bool) -> Pattern:
+    if not complete and path == "":
+        return ()
+    return tuple((part.kind, part.text, part.suffix) for part in parse_path(path))
+
+
+def _conflict(route: ResolvedRoute, other: Registration, method: str) -> RouteConflict:
+    error = RouteConflict(route.path, other.path, method)
+    error.args = (f"{method} {route.path} is answered twice: by {where(other.handler)} and by {where(route.handler)}",)
+    return error
+
+
+def where(handler: Callable[..., Any]) -> str:
+    """A handler's name, file and line, for messages: ``read_user (service.py:12)``."""
+    return f"{name_of(handler)} ({locate(handler)})"

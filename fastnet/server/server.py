@@ -1,0 +1,220 @@
+"""One application on one event loop: listen, serve, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from fastnet_ext.http1.reader import Limits as Http1Limits
+from fastnet_ext.net.connection import AsyncioConnection, Connection, Service
+from fastnet_ext.net.loop_state import LoopState
+from fastnet_ext.net.protocols import OnePort
+
+from .config import Config, ConfigError
+
+if TYPE_CHECKING:
+    from fastnet.app import App
+
+__all__ = ["Server"]
+
+log = logging.getLogger("fastnet.server")
+
+# Seconds that cancelled handlers get to clean up.
+GRACE = 5.0
+
+
+class Server:
+    """Serves an app on the running event loop: ``async with Server(app, config) as server``.
+
+    ``url`` and ``port`` say where, once it has started. Leaving the block drains: no new
+    connections, running requests get ``timeout_drain`` seconds, then the lifespan ends.
+    """
+
+    def __init__(self, app: App, config: Config | None = None) -> None:
+        self.app = app
+        self.config = config if config is not None else Config()
+        self.state: LoopState | None = None
+        self._servers: list[asyncio.Server] = []
+        self._executor: ThreadPoolExecutor | None = None
+
+    async def start(self) -> None:
+        """Bind, run the start-up of the lifespan, then listen.
+
+        Raises :class:`ConfigError` when the address cannot be had, and whatever the lifespan raises.
+        """
+        config = self.config
+        loop = asyncio.get_running_loop()
+        context = _tls_context(config)
+        sockets = _bind(config)
+        try:
+            self._executor = ThreadPoolExecutor(self.app.pool_size, thread_name_prefix="fastnet")
+            self.state = LoopState(loop, self._executor, sweep_interval=_sweep_interval(config))
+            service = self._service()
+            await self.app.startup()
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            await self._release()
+            raise
+        state = self.state
+        # uvloop takes any protocol with get_buffer; the stock loop insists on its own base class.
+        kind = AsyncioConnection if isinstance(loop, asyncio.BaseEventLoop) else Connection
+        for sock in sockets:
+            self._servers.append(
+                await loop.create_server(
+                    lambda: kind(state, service), sock=sock, backlog=config.backlog, ssl=context
+                )
+            )
+
+    def _service(self) -> Service:
+        config = self.config
+        return Service(
+            self.app.build(),
+            OnePort(),
+            Http1Limits(request_line=config.limit_request_line, head=config.limit_head, fields=config.limit_fields),
+            idle_timeout=config.timeout_idle,
+            head_timeout=config.timeout_head,
+            body_timeout=config.timeout_body,
+            write_timeout=config.timeout_write,
+        )
+
+    async def stop(self, timeout: float | None = None) -> None:
+        """Drain within ``timeout`` seconds (``timeout_drain`` by default), then end the lifespan."""
+        for server in self._servers:
+            server.close()
+        self._servers = []
+        try:
+            if self.state is not None:
+                await self._drain(self.state, self.config.timeout_drain if timeout is None else timeout)
+        finally:
+            await self.app.shutdown()
+            await self._release()
+
+    async def _drain(self, state: LoopState, timeout: float) -> None:
+        state.drain()
+        try:
+            await asyncio.wait_for(state.wait_empty(), timeout)
+        except TimeoutError:
+            log.warning("%d connections were cut off: they did not end within %g s", state.open, timeout)
+            state.cut()
+            try:
+                await asyncio.wait_for(state.wait_empty(), GRACE)
+            except TimeoutError:
+                log.error("handlers do not end: they swallow their cancellation, or clean up for ever")
+
+    async def _release(self) -> None:
+        if self.state is not None:
+            self.state.close()
+            # A turn of the loop for the parked tasks to end in.
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    # --- where it listens
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port of the first listening socket."""
+        if not self._servers:
+            raise RuntimeError("the server is not listening: start it first")
+        name = self._servers[0].sockets[0].getsockname()
+        return name[0], name[1]
+
+    @property
+    def host(self) -> str:
+        """The address that it listens on."""
+        return self.address[0]
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return self.address[1]
+
+    @property
+    def url(self) -> str:
+        """``http://host:port`` (https with TLS), without a slash at the end."""
+        host, port = self.address
+        if host in ("0.0.0.0", "::"):
+            host = "127.0.0.1" if host == "0.0.0.0" else "::1"
+        name = f"[{host}]" if ":" in host else host
+        return f"{'https' if self.config.tls_cert else 'http'}://{name}:{port}"
+
+    @property
+    def counters(self) -> dict[str, int]:
+        """Numbers since the start: connections, requests, bytes, errors by kind."""
+        return {} if self.state is None else self.state.counters
+
+
+def _bind(config: Config) -> list[socket.socket]:
+    """A listening socket for each address that the host name stands for."""
+    try:
+        found = socket.getaddrinfo(
+            config.host or None, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except socket.gaierror as error:
+        raise ConfigError(f"host {config.host!r} cannot be resolved: {error.strerror}") from None
+    sockets: list[socket.socket] = []
+    port = config.port
+    for family, kind, _, _, address in dict.fromkeys(found):
+        # IPPROTO_TCP explicitly: asyncio sets TCP_NODELAY only where it sees it.
+        sock = socket.socket(family, kind, socket.IPPROTO_TCP)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            place: Any = (address[0], port, *address[2:])
+            sock.bind(place)
+        except OSError as error:
+            sock.close()
+            for other in sockets:
+                other.close()
+            raise ConfigError(_bind_failure(config, error)) from None
+        port = sock.getsockname()[1]
+        sock.setblocking(False)
+        sockets.append(sock)
+    return sockets
+
+
+def _bind_failure(config: Config, error: OSError) -> str:
+    where = f"{config.host}:{config.port}"
+    if isinstance(error, PermissionError):
+        return f"{where} needs privileges: ports below 1024 do; choose one above with --port"
+    if error.errno == 98:
+        return f"{where} is taken by another process: stop that one, or choose another port with --port"
+    return f"{where} cannot be listened on: {error.strerror}"
+
+
+def _sweep_interval(config: Config) -> float:
+    """Seconds between two looks at the deadlines: short limits want finer ones."""
+    shortest = min(config.timeout_idle, config.timeout_head, config.timeout_body, config.timeout_write)
+    return min(max(shortest / 4, 0.05), 1.0)
+
+
+def _tls_context(config: Config) -> ssl.SSLContext | None:
+    if config.tls_cert is None or config.tls_key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    try:
+        context.load_cert_chain(config.tls_cert, config.tls_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"the certificate {config.tls_cert} with the key {config.tls_key} cannot be used: {error}"
+        ) from None
+    return context

@@ -1,0 +1,6 @@
+from typing_extensions import Buffer
+
+class Utf8Validator:
+    def feed(self, data: Buffer) -> bool: ...
+    @property
+    def complete(self) -> bool: ...

@@ -1,0 +1,80 @@
+"""What can go wrong with an exchange, each with the status that answers it.
+
+* ``ExchangeError``: base of all; ``status`` is 0 when there is nobody left to answer.
+
+  * ``ClientDisconnect``: the peer left while its body was being read. No answer.
+  * ``PayloadTooLarge``: the body is over the limit of its route. 413.
+  * ``RequestTimeout``: the body did not arrive in time. 408.
+  * ``InvalidBody``: the body is not what ``request.json()`` or ``request.text()`` was told. 400, 415 or 422.
+  * ``Overloaded``: too many requests are being answered already. 503.
+  * ``BodyConsumed``: the handler reads a body twice, or from two places at once. 500: a mistake of ours.
+"""
+
+__all__ = [
+    "BodyConsumed",
+    "ClientDisconnect",
+    "ExchangeError",
+    "InvalidBody",
+    "Overloaded",
+    "PayloadTooLarge",
+    "RequestTimeout",
+]
+
+
+class ExchangeError(Exception):
+    """An exchange that cannot go on as its handler wants; ``status`` is what the peer is told."""
+
+    status: int = 500
+
+
+class ClientDisconnect(ExchangeError):
+    """The peer closed the connection, or reset the stream, before its request was complete."""
+
+    status = 0
+
+    def __init__(self, message: str = "the client disconnected before its request was complete") -> None:
+        super().__init__(message)
+
+
+class PayloadTooLarge(ExchangeError):
+    """The request's body is longer than ``limit`` bytes (``max_body`` of the route or the app)."""
+
+    status = 413
+
+    def __init__(self, limit: int | None = None) -> None:
+        self.limit = limit
+        if limit is None:
+            super().__init__("the request's body is too large")
+        else:
+            super().__init__(f"the request's body is larger than the {limit} bytes that are allowed here")
+
+
+class RequestTimeout(ExchangeError):
+    """The rest of the request's body did not arrive in time."""
+
+    status = 408
+
+    def __init__(self, message: str = "the request's body did not arrive in time") -> None:
+        super().__init__(message)
+
+
+class Overloaded(ExchangeError):
+    """Too many requests are being answered; ``retry_after`` seconds later there may be room again."""
+
+    status = 503
+    retry_after = 1
+
+    def __init__(self, message: str = "too many requests are being answered; try again later") -> None:
+        super().__init__(message)
+
+
+class InvalidBody(ExchangeError, ValueError):
+    """The body does not decode; the message says why, for the peer to read."""
+
+    def __init__(self, message: str, *, status: int = 400) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class BodyConsumed(ExchangeError, RuntimeError):
+    """The body was read before by ``stream()``, or is being read by somebody else."""

@@ -1,0 +1,209 @@
+"""The seam: one request and its answer, whatever carries it.
+
+Two interfaces meet here and nothing else does:
+
+* downward, `Exchange`: what the code that answers may ask of the carrier. `net` implements it
+  once for an HTTP/1 connection and once for an HTTP/2 stream.
+* upward, `Endpoint` and `Responder`: what the carrier tells the code that answers. `serve`
+  implements them for HTTP handlers, WebSocket, gRPC and so on.
+
+The order of a request: the carrier fills the request part, the dispatcher finds the `Route`
+(guards admit or refuse), the carrier feeds the body that is at hand (`feed`, `feed_end`) and
+calls `ready`; the endpoint starts, answers through `respond` or `send_head`, `send_data`, `end`.
+"""
+
+from cpython.object cimport PyObject
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
+
+from fastnet_ext.core.buffer cimport Buffer
+from fastnet_ext.core.headers cimport HeaderBlock, Method, Span
+from fastnet_ext.exchange.head cimport ResponseHead
+
+
+cdef enum:
+    # Path parameters of one route; more are refused at registration.
+    MAX_PARAMS = 16
+
+    # Bytes of a streamed body that wait for their reader before the carrier is paused.
+    BODY_HIGH_WATER = 256 * 1024
+
+
+cdef enum BodyMode:
+    BODY_IGNORE     # discarded as it arrives; the endpoint starts at once
+    BODY_WHOLE      # collected up to the limit; the endpoint starts when it is complete
+    BODY_LATE       # buffered; the endpoint starts with what the batch brought and awaits the rest
+    BODY_STREAM     # each piece goes to the responder as it arrives; the endpoint starts at once
+
+
+cdef enum Gone:
+    # Why nothing more can be sent; the argument of Responder.on_gone.
+    GONE_NOT = 0
+    GONE_PEER = 1       # the peer closed, or reset the stream
+    GONE_DEADLINE = 2   # a time limit of ours ran out
+    GONE_SHUTDOWN = 3   # the server is stopping
+    GONE_PROTOCOL = 4   # the peer broke the protocol or a limit
+
+
+cdef class LoopLocal:
+    """What the floors above the machines may use of one event loop."""
+
+    cdef readonly object loop
+    cdef object runners     # serve.RunnerPool, set by whoever builds the loop's state
+    cdef object executor    # runs `def` handlers: submit(call, *args)
+    cdef object tasks       # set of what runs beside requests, so that drain can wait for it
+
+
+cdef class ConnectionInfo:
+    """The connection under an exchange, as far as handlers may see it."""
+
+    cdef readonly LoopLocal local
+    cdef readonly bint secure
+    cdef readonly object state      # a dict that lives as long as the connection; None until asked for
+
+    # transport.get_extra_info: "peername", "sockname", "ssl_object", "peercert" …
+    cdef object extra(self, str name)
+
+
+cdef class Responder:
+    """What a carrier tells the code that answers one exchange. Default: nothing is done."""
+
+    # BODY_STREAM and tunnels: a view that lives until the call returns. Writable memory: a
+    # WebSocket session unmasks in place.
+    cdef int on_data(self, Exchange x, char* data, Py_ssize_t size) except -1
+    # The request is complete; trailers, if any, are in x.trailers.
+    cdef int on_end(self, Exchange x) except -1
+    # Nothing can be sent any more: Gone says why. Called once, never after the answer's end.
+    cdef int on_gone(self, Exchange x, int why) except -1
+    # What was queued has left: send_data may go on.
+    cdef int on_writable(self, Exchange x) except -1
+
+
+cdef class Guard:
+    """Admits or refuses a request before its handler, in compiled code."""
+
+    # 1: admitted, `release` is owed. 0: refused, x.refusal says with what.
+    cdef int admit(self, Exchange x) except -1
+    cdef int release(self, Exchange x) except -1
+
+
+cdef class Observer:
+    """Told of each finished exchange: counters, metrics, access log."""
+
+    cdef int on_done(self, Exchange x) except -1
+
+
+cdef class Endpoint:
+    """What answers the requests of a route: an HTTP handler, a WebSocket, a gRPC method."""
+
+    cdef BodyMode body_mode
+    cdef int start(self, Exchange x) except -1
+
+
+cdef class Route:
+    """One entry of the routing table, built at registration and handed down."""
+
+    cdef readonly Endpoint endpoint
+    cdef readonly tuple guards
+    cdef readonly str path              # as registered: "/users/{id}"
+    cdef readonly tuple methods
+    cdef readonly tuple param_names
+    cdef readonly int64_t max_body      # bytes
+    cdef readonly bint cancel_on_disconnect
+    cdef readonly object handler        # the user's callable, for messages and documentation
+    cdef readonly object on_error       # (exchange, exception) -> Response
+    cdef readonly object app            # handed to Request.app
+
+
+cdef class Exchange:
+    # --- the request; set by the carrier before dispatch, constant afterwards
+    cdef ConnectionInfo connection
+    cdef HeaderBlock head
+    cdef Span path                      # the target's path, still percent-encoded
+    cdef Span query                     # without the question mark
+    cdef uint8_t version                # 10, 11 or 20
+    cdef int64_t content_length         # -1 unknown
+    cdef bint is_head                   # the answer's body is not sent
+    cdef bint wants_websocket           # Upgrade: websocket, or extended CONNECT
+    cdef bint wants_continue            # Expect: 100-continue, not yet answered
+    cdef Route route
+    cdef uint32_t param_count
+    cdef Span params[MAX_PARAMS]        # raw values, offsets into head.arena
+
+    # --- the request's body (modes BODY_WHOLE and BODY_LATE buffer here)
+    cdef BodyMode body_mode
+    cdef bint body_complete
+    cdef bint started                   # the endpoint has been started
+    cdef bint collecting                # whole body wanted: no pause at BODY_HIGH_WATER
+    cdef bint body_paused
+    cdef object body_error              # exception for whoever reads the body, None
+    cdef object body_waiter             # future of whoever waits for more of it, None
+    cdef bytes body                     # the whole body once taken, None before
+    cdef Buffer body_buffer
+    cdef int64_t body_received
+    cdef HeaderBlock trailers
+
+    # --- the answer
+    cdef Responder responder            # None until somebody wants to be told
+    cdef object drain_waiter            # future of whoever waits until send_data may go on, None
+    cdef int status                     # 0 until the head is sent
+    cdef uint64_t bytes_sent            # body bytes handed to the carrier
+    cdef bint ended                     # the answer is complete; implies the head is sent
+    cdef Gone gone
+    cdef bint finished                  # `finish` was called
+    cdef uint32_t guards_held           # the first guards of route.guards that are owed a release
+    cdef object refusal                 # what a guard answers with: an exception
+    cdef tuple observers
+
+    # --- what Python sees of it, made on demand
+    cdef object request                 # Request, None until a handler asks for it
+    cdef object call                    # the protocol's own object: WebSocket, gRPC context; None
+    cdef object state
+    cdef str _id
+
+    # Carrier -> floors above. `feed` returns 0; a body over the limit ends in body_error.
+    cdef int _fail_body(self, object error) except -1
+    cdef int _wake_reader(self) except -1
+    cdef int _wake_writer(self) except -1
+    cdef int feed(self, char* data, Py_ssize_t size) except -1
+    cdef int feed_end(self) except -1
+    # The batch of input is used up (or the body complete): start what has not been started.
+    cdef int ready(self) except -1
+    # The peer is gone, or must be: fails the body, tells the responder. Idempotent.
+    cdef int fail(self, Gone why) except -1
+    # The peer takes data again: wakes the drain_waiter and tells the responder.
+    cdef int writable(self) except -1
+    # The answer is complete or given up: releases guards, tells observers, drops references.
+    cdef int finish(self) except -1
+
+    # Body, for the floors above.
+    cdef bytes take_body(self)          # the complete body
+    cdef bytes take_chunk(self)         # what has arrived, b"" when nothing has
+    cdef int want_body(self) except -1  # somebody is about to read: 100-continue, resume
+
+    # --- implemented by the carrier. Data is copied unless `owner` keeps it alive (bytes).
+    # Whole answer in one call. Body is {data, size}; head.content_length is checked against it.
+    cdef int respond(self, ResponseHead head, const char* data, Py_ssize_t size, object owner) except -1
+    # Head of a streamed answer; length -1 when unknown.
+    cdef int send_head(self, ResponseHead head, int64_t content_length) except -1
+    # An informational head (103).
+    cdef int send_info(self, ResponseHead head) except -1
+    # 1: go on; 0: the peer is slow, wait for on_writable.
+    cdef int send_data(self, const char* data, Py_ssize_t size, object owner) except -1
+    # The end of a streamed answer; trailers: list of (name, value) bytes, or None.
+    cdef int end(self, list trailers) except -1
+    # Answer with `head` and hand the byte stream over: 101 on HTTP/1, 200 on extended CONNECT.
+    # Afterwards input goes to responder.on_data and send_data writes as it is.
+    cdef int open_tunnel(self, ResponseHead head) except -1
+    # Give up: RST_STREAM, or the connection is closed.
+    cdef int abort(self, int code) except -1
+    cdef int pause_body(self) except -1
+    cdef int resume_body(self) except -1
+    # What was sent outside a batch of input leaves at the end of the tick; `flush` is now.
+    cdef int flush(self) except -1
+
+    # Python views.
+    cdef str param(self, uint32_t index)    # percent-decoded
+    cdef str path_text(self)                # percent-decoded
+
+
+cdef str decode_percent(const char* data, Py_ssize_t size)

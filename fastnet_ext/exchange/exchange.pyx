@@ -1,0 +1,304 @@
+# cython: freethreading_compatible=True
+"""The seam between what carries a request and what answers it; exchange.pxd is the map."""
+
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.unicode cimport PyUnicode_DecodeUTF8
+
+from fastnet_ext.core.buffer cimport buffer_append, buffer_free, buffer_init
+from fastnet_ext.core.scan cimport hex_digit
+from fastnet_ext.exchange.errors import ClientDisconnect, PayloadTooLarge, RequestTimeout
+
+
+cdef class LoopLocal:
+    """What the code that answers may use of one event loop."""
+
+    def __init__(self, loop, executor=None):
+        self.loop = loop
+        self.executor = executor
+        self.tasks = set()
+
+
+cdef class ConnectionInfo:
+    cdef object extra(self, str name):
+        return None
+
+
+cdef class Responder:
+    cdef int on_data(self, Exchange x, char* data, Py_ssize_t size) except -1:
+        return 0
+
+    cdef int on_end(self, Exchange x) except -1:
+        return 0
+
+    cdef int on_gone(self, Exchange x, int why) except -1:
+        return 0
+
+    cdef int on_writable(self, Exchange x) except -1:
+        return 0
+
+
+cdef class Guard:
+    cdef int admit(self, Exchange x) except -1:
+        return 1
+
+    cdef int release(self, Exchange x) except -1:
+        return 0
+
+
+cdef class Observer:
+    cdef int on_done(self, Exchange x) except -1:
+        return 0
+
+
+cdef class Endpoint:
+    def __cinit__(self):
+        self.body_mode = BODY_IGNORE
+
+    cdef int start(self, Exchange x) except -1:
+        raise NotImplementedError(f"{type(self).__name__} does not say how it starts")
+
+
+cdef class Route:
+    """One entry of the routing table.
+
+    ``max_body`` is in bytes. ``on_error(request, exception)`` returns a ``Response`` or a
+    coroutine of one.
+    """
+
+    def __init__(
+        self, Endpoint endpoint, *, str path="", methods=(), param_names=(), guards=(), max_body=1024 * 1024,
+        bint cancel_on_disconnect=False, handler=None, on_error=None, app=None,
+    ):
+        self.endpoint = endpoint
+        self.path = path
+        self.methods = tuple(methods)
+        self.param_names = tuple(param_names)
+        self.guards = tuple(guards)
+        self.max_body = max_body
+        self.cancel_on_disconnect = cancel_on_disconnect
+        self.handler = handler
+        self.on_error = on_error
+        self.app = app
+
+    def __repr__(self):
+        return f"<Route {' '.join(self.methods)} {self.path}>"
+
+
+cdef class Exchange:
+    def __cinit__(self):
+        buffer_init(&self.body_buffer)
+        self.content_length = -1
+        self.param_count = 0
+        self.path = self.query = Span(0, 0)
+
+    def __dealloc__(self):
+        buffer_free(&self.body_buffer)
+
+    # --- the request's body
+
+    cdef int feed(self, char* data, Py_ssize_t size) except -1:
+        cdef Responder responder
+        if self.body_mode == BODY_IGNORE or self.body_error is not None or self.ended:
+            return 0
+        self.body_received += size
+        if self.route is not None and self.body_received > self.route.max_body and self.body_mode != BODY_STREAM:
+            self._fail_body(PayloadTooLarge(self.route.max_body))
+            return 0
+        if self.body_mode == BODY_STREAM:
+            responder = self.responder
+            if responder is not None:
+                responder.on_data(self, data, size)
+            return 0
+        if buffer_append(&self.body_buffer, data, size) < 0:
+            raise MemoryError()
+        if self.body_waiter is not None:
+            self._wake_reader()
+        elif not self.collecting and self.body_buffer.size > BODY_HIGH_WATER and not self.body_paused:
+            self.body_paused = True
+            self.pause_body()
+        return 0
+
+    cdef int feed_end(self) except -1:
+        cdef Responder responder = self.responder
+        if self.body_complete:
+            return 0
+        self.body_complete = True
+        if self.body_waiter is not None:
+            self._wake_reader()
+        if self.body_mode == BODY_WHOLE and not self.started:
+            return self.ready()
+        if responder is not None and not self.ended:
+            responder.on_end(self)
+        return 0
+
+    cdef int ready(self) except -1:
+        if self.started or self.gone or self.ended:
+            return 0
+        if self.body_mode == BODY_WHOLE and not self.body_complete and self.body_error is None:
+            self.want_body()
+            return 0
+        self.started = True
+        self.route.endpoint.start(self)
+        return 0
+
+    cdef int _fail_body(self, object error) except -1:
+        """The body cannot be had any more: whoever waits for it, or would start with it, is told."""
+        if self.body_error is None and not self.body_complete:
+            self.body_error = error
+        if self.body_waiter is not None:
+            self._wake_reader()
+        if self.body_mode == BODY_WHOLE and not self.started and not self.gone:
+            return self.ready()
+        return 0
+
+    cdef int _wake_reader(self) except -1:
+        waiter, self.body_waiter = self.body_waiter, None
+        if not waiter.done():
+            waiter.set_result(None)
+        return 0
+
+    cdef bytes take_body(self):
+        if self.body is None:
+            self.body = PyBytes_FromStringAndSize(self.body_buffer.data, self.body_buffer.size)
+            buffer_free(&self.body_buffer)
+        return self.body
+
+    cdef bytes take_chunk(self):
+        cdef bytes chunk = PyBytes_FromStringAndSize(self.body_buffer.data, self.body_buffer.size)
+        buffer_free(&self.body_buffer)
+        if self.body_paused:
+            self.body_paused = False
+            self.resume_body()
+        return chunk
+
+    cdef int want_body(self) except -1:
+        if self.body_paused:
+            self.body_paused = False
+            return self.resume_body()
+        return 0
+
+    # --- the end
+
+    cdef int fail(self, Gone why) except -1:
+        cdef Responder responder
+        if self.gone or self.ended:
+            return 0
+        self.gone = why
+        self._fail_body(RequestTimeout() if why == GONE_DEADLINE else ClientDisconnect())
+        if self.drain_waiter is not None:
+            self._wake_writer()
+        responder, self.responder = self.responder, None
+        if responder is not None:
+            responder.on_gone(self, why)
+        if not self.started:
+            self.finish()
+        return 0
+
+    cdef int writable(self) except -1:
+        if self.drain_waiter is not None:
+            self._wake_writer()
+        cdef Responder responder = self.responder
+        if responder is not None:
+            responder.on_writable(self)
+        return 0
+
+    cdef int _wake_writer(self) except -1:
+        waiter, self.drain_waiter = self.drain_waiter, None
+        if not waiter.done():
+            waiter.set_result(None)
+        return 0
+
+    cdef int finish(self) except -1:
+        """Give back what the exchange holds: once, however often it is called."""
+        cdef uint32_t i
+        cdef Observer observer
+        cdef Guard guard
+        if self.finished:
+            return 0
+        self.finished = True
+        if self.route is not None:
+            for i in range(self.guards_held):
+                guard = <Guard>self.route.guards[i]
+                guard.release(self)
+            self.guards_held = 0
+        if self.observers is not None:
+            for observer in self.observers:
+                observer.on_done(self)
+        self.responder = None
+        self.request = None
+        self.call = None
+        # Tracebacks hold the frames that hold the request.
+        self.body_error = self.refusal = None
+        return 0
+
+    # --- implemented by carriers
+
+    cdef int respond(self, ResponseHead head, const char* data, Py_ssize_t size, object owner) except -1:
+        raise NotImplementedError
+
+    cdef int send_head(self, ResponseHead head, int64_t content_length) except -1:
+        raise NotImplementedError
+
+    cdef int send_info(self, ResponseHead head) except -1:
+        raise NotImplementedError
+
+    cdef int send_data(self, const char* data, Py_ssize_t size, object owner) except -1:
+        raise NotImplementedError
+
+    cdef int end(self, list trailers) except -1:
+        raise NotImplementedError
+
+    cdef int open_tunnel(self, ResponseHead head) except -1:
+        raise NotImplementedError
+
+    cdef int abort(self, int code) except -1:
+        raise NotImplementedError
+
+    cdef int pause_body(self) except -1:
+        return 0
+
+    cdef int resume_body(self) except -1:
+        return 0
+
+    cdef int flush(self) except -1:
+        return 0
+
+    # --- Python views
+
+    cdef str param(self, uint32_t index):
+        return decode_percent(self.head.arena + self.params[index].offset, self.params[index].size)
+
+    cdef str path_text(self):
+        return decode_percent(self.head.arena + self.path.offset, self.path.size)
+
+
+cdef str decode_percent(const char* data, Py_ssize_t size):
+    """Percent-decoded text; what is no UTF-8 becomes U+FFFD, a stray percent sign stays."""
+    cdef Buffer out
+    cdef Py_ssize_t i = 0, start = 0
+    cdef int high, low
+    cdef char byte
+    while i < size and data[i] != b"%":
+        i += 1
+    if i == size:
+        return PyUnicode_DecodeUTF8(data, size, "replace")
+    buffer_init(&out)
+    try:
+        i = 0
+        while i < size:
+            if data[i] == b"%" and i + 2 < size:
+                high = hex_digit(data[i + 1])
+                low = hex_digit(data[i + 2])
+                if high >= 0 and low >= 0:
+                    byte = <char>(high * 16 + low)
+                    if buffer_append(&out, data + start, i - start) < 0 or buffer_append(&out, &byte, 1) < 0:
+                        raise MemoryError()
+                    i += 3
+                    start = i
+                    continue
+            i += 1
+        if buffer_append(&out, data + start, size - start) < 0:
+            raise MemoryError()
+        return PyUnicode_DecodeUTF8(out.data, out.size, "replace")
+    finally:
+        buffer_free(&out)

@@ -1,0 +1,10 @@
+from typing import final
+
+from fastnet_ext.exchange.exchange import Guard
+
+@final
+class InFlightLimit(Guard):
+    limit: int
+    active: int
+    refused: int
+    def __init__(self, limit: int) -> None: ...

@@ -1,0 +1,3 @@
+from fastnet_ext.http2.streams import Http2Streams
+
+class Http2Connection(Http2Streams): ...

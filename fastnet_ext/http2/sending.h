@@ -1,0 +1,172 @@
+/* What waits to be sent, and who goes next.
+ *
+ * Each stream has a queue of chunks: DATA and, last, perhaps trailers. Streams with something to send and a
+ * window to send it in stand in the ready list and are served in turn, one frame each, so that a large body
+ * cannot hold up a small one. Frames are written as far as the connection's window, the stream's window and
+ * the room in the output allow (RFC 9113, section 5.2).
+ */
+#ifndef FASTNET_HTTP2_SENDING_H
+#define FASTNET_HTTP2_SENDING_H
+
+#include <Python.h>
+#include "fastnet_ext/http2/frames.h"
+#include "fastnet_ext/http2/stream.h"
+
+/* From this size on a chunk keeps a reference to the caller's bytes object instead of a copy. */
+#define FN_CHUNK_BY_REFERENCE 4096
+
+typedef enum { FN_CHUNK_DATA, FN_CHUNK_TRAILERS } fn_chunk_kind;
+
+struct fn_chunk {
+    fn_chunk *next;
+    PyObject *owner; /* a bytes object, or NULL: the bytes follow the struct */
+    const char *data; /* what is left */
+    size_t size;
+    fn_chunk_kind kind;
+    int end_stream;
+};
+
+/* Invariant: a stream is in `ready` exactly when its queue is not empty and its first chunk may be sent as
+ * far as the stream itself is concerned: fn_sending_may. */
+typedef struct {
+    fn_buffer *out; /* everything that must go to the peer, in order */
+    size_t room; /* no queued frame is written while out->size is at or above this */
+    int64_t window; /* the connection's */
+    uint32_t max_frame; /* the peer's SETTINGS_MAX_FRAME_SIZE */
+    fn_stream_list ready;
+    int update_due; /* the next header block must say that we use no dynamic table */
+    uint64_t data_frames; /* sent so far */
+} fn_sending;
+
+static inline int fn_sending_may(const fn_stream *s) {
+    const fn_chunk *c = s->first;
+    return c != NULL && (c->kind == FN_CHUNK_TRAILERS || c->size == 0 || s->send_window > 0);
+}
+
+/* Put the stream into the ready list or take it out, as its state now says. */
+static inline void fn_sending_review(fn_sending *o, fn_stream *s) {
+    if (fn_sending_may(s)) fn_list_append(&o->ready, FN_LIST_READY, s);
+    else fn_list_remove(&o->ready, FN_LIST_READY, s);
+}
+
+/* A block of ours as HEADERS now, whatever is queued. 0, -1 when memory is out. */
+static inline int fn_sending_head(fn_sending *o, uint32_t stream_id, const char *block, size_t size, int end_stream) {
+    /* A table size update to 0: the encoder is stateless and stays so (RFC 7541, section 4.2). */
+    size_t prefix = o->update_due ? 1 : 0;
+    if (fn_frame_write_head(o->out, stream_id, end_stream, o->max_frame, "\x20", prefix, block, size) < 0) return -1;
+    o->update_due = 0;
+    return 0;
+}
+
+/* How many bytes of DATA may go out now on that stream. */
+static inline size_t fn_sending_allowance(const fn_sending *o, const fn_stream *s, size_t size) {
+    if (size > o->max_frame) size = o->max_frame;
+    if ((int64_t)size > s->send_window) size = s->send_window > 0 ? (size_t)s->send_window : 0;
+    if ((int64_t)size > o->window) size = o->window > 0 ? (size_t)o->window : 0;
+    return size;
+}
+
+static inline int fn_sending_data(fn_sending *o, fn_stream *s, const char *data, size_t size, int end_stream) {
+    if (fn_frame_write(o->out, FN_FRAME_DATA, end_stream ? FN_FLAG_END_STREAM : 0, s->id, data, (uint32_t)size) < 0)
+        return -1;
+    s->send_window -= (int64_t)size;
+    o->window -= (int64_t)size;
+    o->data_frames++;
+    return 0;
+}
+
+/* Append a chunk to the stream's queue; by reference to `owner` when it is not NULL. 0, -1 when memory is out. */
+static inline int fn_sending_queue(fn_sending *o, fn_stream *s, fn_chunk_kind kind, const char *data, size_t size,
+                                   int end_stream, PyObject *owner) {
+    fn_chunk *c = (fn_chunk *)malloc(sizeof *c + (owner ? 0 : size));
+    if (c == NULL) return -1;
+    c->next = NULL;
+    c->owner = owner;
+    c->size = size;
+    c->kind = kind;
+    c->end_stream = end_stream;
+    if (owner) {
+        Py_INCREF(owner);
+        c->data = data;
+    } else {
+        c->data = (const char *)(c + 1);
+        if (size) memcpy(c + 1, data, size);
+    }
+    if (s->last) s->last->next = c;
+    else s->first = c;
+    s->last = c;
+    if (kind == FN_CHUNK_DATA) s->queued += size;
+    fn_sending_review(o, s);
+    return 0;
+}
+
+static inline void fn_sending_pop(fn_stream *s) {
+    fn_chunk *c = s->first;
+    s->first = c->next;
+    if (s->first == NULL) s->last = NULL;
+    Py_XDECREF(c->owner); /* a bytes object: no code of anybody's runs */
+    free(c);
+}
+
+/* Drop the whole queue: the stream was reset. */
+static inline void fn_sending_drop(fn_sending *o, fn_stream *s) {
+    while (s->first) fn_sending_pop(s);
+    s->queued = 0;
+    fn_list_remove(&o->ready, FN_LIST_READY, s);
+}
+
+typedef enum {
+    FN_SENT_NONE, /* the windows or the output are full */
+    FN_SENT_PART,
+    FN_SENT_QUEUE, /* the queue has become empty */
+    FN_SENT_END, /* the same, and the last frame had END_STREAM */
+    FN_SENT_NO_MEMORY
+} fn_sent;
+
+/* One frame of the first chunk of a stream in the ready list. */
+static inline fn_sent fn_sending_frame(fn_sending *o, fn_stream *s) {
+    fn_chunk *c = s->first;
+    int end_stream = c->end_stream;
+    if (c->kind == FN_CHUNK_TRAILERS) {
+        if (fn_sending_head(o, s->id, c->data, c->size, end_stream) < 0) return FN_SENT_NO_MEMORY;
+        fn_sending_pop(s);
+    } else {
+        size_t part = fn_sending_allowance(o, s, c->size);
+        int whole = part == c->size;
+        if (part == 0 && c->size) return FN_SENT_NONE;
+        if (fn_sending_data(o, s, c->data, part, whole && end_stream) < 0) return FN_SENT_NO_MEMORY;
+        c->data += part;
+        c->size -= part;
+        s->queued -= part;
+        if (!whole) return FN_SENT_PART;
+        fn_sending_pop(s);
+    }
+    if (s->first) return FN_SENT_PART;
+    return end_stream ? FN_SENT_END : FN_SENT_QUEUE;
+}
+
+/* Serve the ready streams in turn. Stops at the first whose queue became empty and stores it: the caller
+ * does what follows and calls again until the result is FN_SENT_NONE (nothing more can go out now). */
+static inline fn_sent fn_sending_run(fn_sending *o, fn_stream **done) {
+    fn_stream *s, *blocked = NULL;
+    while (o->out->size < o->room && (s = o->ready.head) != NULL) {
+        fn_sent sent;
+        if (s == blocked) break; /* once round and nobody could */
+        sent = fn_sending_frame(o, s);
+        if (sent == FN_SENT_NO_MEMORY) return sent;
+        fn_list_remove(&o->ready, FN_LIST_READY, s);
+        if (sent == FN_SENT_NONE) {
+            if (blocked == NULL) blocked = s;
+        } else {
+            blocked = NULL;
+        }
+        fn_sending_review(o, s);
+        if (sent >= FN_SENT_QUEUE) {
+            *done = s;
+            return sent;
+        }
+    }
+    return FN_SENT_NONE;
+}
+
+#endif

@@ -1,0 +1,153 @@
+"""One accepted socket: the asyncio protocol, its output, and what carries exchanges over it."""
+
+from fastnet_ext.core.buffer cimport Buffer
+from fastnet_ext.exchange.exchange cimport ConnectionInfo
+from fastnet_ext.http1.reader cimport Limits as Http1Limits
+from fastnet_ext.http2.limits cimport Limits as Http2Limits
+from fastnet_ext.net.loop_state cimport LoopState
+from fastnet_ext.serve.dispatch cimport Dispatcher
+
+
+cdef enum:
+    # Bytes of input that wait while a request is being answered; above it reading pauses.
+    CARRY_LIMIT = 64 * 1024
+    # Output above this is written in the middle of a batch, and tells streams to wait.
+    OUTPUT_HIGH_WATER = 64 * 1024
+    # Bodies from here on are written from where they are instead of being copied.
+    WRITE_THROUGH = 16 * 1024
+    # What a peer may still send after its refusal or early answer before it is cut off.
+    LINGER_BYTES = 256 * 1024
+
+
+cdef enum Clock:
+    # Which deadline of the connection is running.
+    CLOCK_NONE      # a handler is at work: its own limits apply
+    CLOCK_IDLE      # between requests
+    CLOCK_HEAD      # a head has begun
+    CLOCK_BODY      # the peer owes us body bytes
+    CLOCK_WRITE     # the peer does not take what we write
+    CLOCK_LINGER    # answered and half closed; waiting for the peer's end
+
+
+cdef class Negotiator:
+    """Chooses what speaks over a new connection."""
+
+    # By the first bytes; None when more of them are needed.
+    cdef Carrier by_bytes(self, Connection connection, const char* data, size_t size)
+    # By the protocol that TLS agreed on; None leaves it to the bytes.
+    cdef Carrier by_alpn(self, Connection connection, object protocol)
+
+
+cdef class Service:
+    """What the connections of one listener serve, and how long they wait: all constant."""
+
+    cdef readonly Dispatcher dispatcher
+    cdef readonly Negotiator negotiator
+    cdef readonly Http1Limits http1
+    cdef readonly Http2Limits http2
+    # Seconds.
+    cdef readonly double idle_timeout
+    cdef readonly double head_timeout
+    cdef readonly double body_timeout
+    cdef readonly double write_timeout
+    cdef readonly double linger_timeout
+
+
+cdef class Carrier:
+    """Speaks one protocol over a connection. Everything it writes goes to connection.out."""
+
+    cdef Connection connection
+    cdef bint input_paused          # what reads a body is slow: no more input, please
+
+    # Move output that the protocol keeps of its own into connection.out; before each write.
+    cdef int collect(self) except -1
+    # All of connection.out was sent: whether there is more that waited for it.
+    cdef bint refill(self) except -1
+    # Take input. `consumed` of it is used up; the rest is presented again with what follows.
+    cdef int receive(self, char* data, size_t size, size_t* consumed) except -1
+    # The peer will send no more.
+    cdef int receive_eof(self) except -1
+    # The connection is gone.
+    cdef int lost(self) except -1
+    # The peer takes output again.
+    cdef int writable(self) except -1
+    # A deadline ran out.
+    cdef int expired(self, Clock clock) except -1
+    # Finish what runs, take nothing new, then close.
+    cdef int drain(self) except -1
+    # Whether nothing is being answered.
+    cdef bint idle(self) noexcept
+
+
+cdef class Connection(ConnectionInfo):
+    cdef LoopState loop_state
+    cdef Service service
+    cdef Carrier carrier            # None until the first bytes or ALPN chose one
+
+    # --- the transport. `fd` >= 0: plain socket, written directly while the transport's own
+    # buffer is empty (`transport_busy` is False, or its size is 0 when asked).
+    cdef object transport
+    cdef int fd
+    cdef bint transport_busy
+    cdef bint closing               # close was asked for; nothing is written any more
+    cdef bint gone                  # connection_lost was called
+
+    # --- output. `corked` while a batch of input is handled: it is flushed at its end.
+    cdef Buffer out
+    cdef bint corked
+    cdef bint flush_pending         # in loop_state.dirty
+    cdef bint write_paused          # the transport's buffer is above its high-water mark
+
+    # --- input that waits, in front of what comes next; the first `carry_used` bytes are done with
+    cdef Buffer carry
+    cdef size_t carry_used
+    cdef bint read_paused
+    cdef bint eof
+    cdef bint resume_scheduled
+    cdef bint draining
+    cdef size_t lingered
+
+    # --- time
+    cdef Clock clock
+    cdef double deadline            # by loop_state.now; meaningless with CLOCK_NONE
+
+    # `now` is as old as the latest sweep: one more interval, so that no deadline comes early.
+    cdef inline int start_clock(self, Clock clock, double seconds) noexcept:
+        self.clock = clock
+        self.deadline = self.loop_state.now + self.loop_state.sweep_interval + seconds
+        return 0
+
+    # We are at work: only a peer that does not take our output is late.
+    cdef inline int stop_clock(self) noexcept:
+        if not self.write_paused:
+            self.clock = CLOCK_NONE
+        elif self.clock != CLOCK_WRITE:
+            self.start_clock(CLOCK_WRITE, self.service.write_timeout)
+        return 0
+
+    # Bytes of the carry that nobody has used yet.
+    cdef inline size_t waiting(self) noexcept:
+        return self.carry.size - self.carry_used
+
+    cdef int _input(self, char* data, size_t size, bint from_carry) except -1
+    cdef int _input_ended(self) except -1
+    cdef int _keep(self, const char* data, size_t size) except -1
+    cdef int _use_carry(self, size_t count) noexcept
+    cdef int _balance_reading(self) except -1
+    cdef int _crashed(self) except -1
+    # Output. `write` copies small data and writes large `owner` bytes through.
+    cdef int write(self, const char* data, Py_ssize_t size, object owner) except -1
+    cdef int flush(self) except -1
+    cdef int _send(self, const char* data, Py_ssize_t size, object owner) except -1
+    cdef bint transport_idle(self) except -1
+    # To be called after writing outside a batch.
+    cdef int flush_soon(self) except -1
+    cdef bint congested(self) noexcept
+    # Ends. `linger`: the peer may still be sending; let it see the answer before the reset.
+    cdef int close(self, bint linger) except -1
+    cdef int abort(self) except -1
+    # Input.
+    cdef int pause_reading(self) except -1
+    cdef int resume_reading(self) except -1
+    # Handle the carry in a turn of the loop of its own.
+    cdef int resume_input(self) except -1

@@ -1,0 +1,47 @@
+import asyncio
+from typing import Any, final
+
+from fastnet_ext.exchange.exchange import ConnectionInfo
+from fastnet_ext.http1.reader import Limits as Http1Limits
+from fastnet_ext.http2.limits import Limits as Http2Limits
+from fastnet_ext.net.loop_state import LoopState
+from fastnet_ext.serve.dispatch import Dispatcher
+
+class Negotiator: ...
+class Carrier: ...
+
+@final
+class Service:
+    dispatcher: Dispatcher
+    negotiator: Negotiator
+    http1: Http1Limits
+    http2: Http2Limits
+    idle_timeout: float
+    head_timeout: float
+    body_timeout: float
+    write_timeout: float
+    linger_timeout: float
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        negotiator: Negotiator,
+        http1: Http1Limits | None = None,
+        http2: Http2Limits | None = None,
+        *,
+        idle_timeout: float = 75,
+        head_timeout: float = 10,
+        body_timeout: float = 30,
+        write_timeout: float = 30,
+        linger_timeout: float = 2,
+    ) -> None: ...
+
+class Connection(ConnectionInfo, asyncio.BaseProtocol):
+    def __init__(self, loop_state: LoopState, service: Service) -> None: ...
+    def get_buffer(self, hint: int) -> memoryview: ...
+    def buffer_updated(self, count: int) -> None: ...
+    def eof_received(self) -> bool: ...
+    def drain(self) -> None: ...
+    def cut(self) -> None: ...
+
+class AsyncioConnection(Connection, asyncio.BufferedProtocol):  # type: ignore[misc]
+    def get_buffer(self, hint: int) -> Any: ...

@@ -1,0 +1,476 @@
+# cython: freethreading_compatible=True
+"""One accepted socket: an asyncio BufferedProtocol that hands bytes to a carrier and writes its output.
+
+A connection reads into the buffer that all connections of the loop share. What its carrier does
+not use up is copied into the carry. Output collects in `out` and leaves in one write at the end of
+the batch of input that caused it, or at the end of the tick when a handler wrote it later.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.string cimport memset
+
+import asyncio
+import logging
+import socket
+
+from fastnet_ext.core.buffer cimport (
+    Buffer, buffer_append, buffer_consume, buffer_free, buffer_init,
+)
+from fastnet_ext.exchange.exchange cimport ConnectionInfo
+from fastnet_ext.http1.reader cimport Limits as Http1Limits
+from fastnet_ext.http2.limits cimport Limits as Http2Limits
+from fastnet_ext.net.loop_state cimport LoopState
+from fastnet_ext.serve.dispatch cimport Dispatcher
+
+
+cdef extern from "sys/socket.h" nogil:
+    ssize_t c_send "send" (int fd, const void* data, size_t size, int flags)
+    int MSG_DONTWAIT
+    int MSG_NOSIGNAL
+
+cdef extern from "sys/uio.h" nogil:
+    cdef struct iovec:
+        void* iov_base
+        size_t iov_len
+
+cdef extern from "sys/socket.h" nogil:
+    cdef struct msghdr:
+        iovec* msg_iov
+        size_t msg_iovlen
+    ssize_t c_sendmsg "sendmsg" (int fd, const msghdr* message, int flags)
+
+
+cdef object log = logging.getLogger("fastnet.error")
+
+
+@cython.final
+cdef class Service:
+    """What the connections of a listener serve. Timeouts are in seconds."""
+
+    def __init__(
+        self, Dispatcher dispatcher, Negotiator negotiator, Http1Limits http1=None, Http2Limits http2=None, *, double idle_timeout=75, double head_timeout=10,
+        double body_timeout=30, double write_timeout=30, double linger_timeout=2,
+    ):
+        self.dispatcher = dispatcher
+        self.negotiator = negotiator
+        self.http1 = http1 if http1 is not None else Http1Limits()
+        self.http2 = http2 if http2 is not None else Http2Limits()
+        self.idle_timeout = idle_timeout
+        self.head_timeout = head_timeout
+        self.body_timeout = body_timeout
+        self.write_timeout = write_timeout
+        self.linger_timeout = linger_timeout
+
+
+cdef class Negotiator:
+    cdef Carrier by_bytes(self, Connection connection, const char* data, size_t size):
+        raise NotImplementedError
+
+    cdef Carrier by_alpn(self, Connection connection, object protocol):
+        return None
+
+
+cdef class Carrier:
+    cdef int collect(self) except -1:
+        return 0
+
+    cdef bint refill(self) except -1:
+        return False
+
+    cdef int receive(self, char* data, size_t size, size_t* consumed) except -1:
+        raise NotImplementedError
+
+    cdef int receive_eof(self) except -1:
+        raise NotImplementedError
+
+    cdef int lost(self) except -1:
+        raise NotImplementedError
+
+    cdef int writable(self) except -1:
+        raise NotImplementedError
+
+    cdef int expired(self, Clock clock) except -1:
+        raise NotImplementedError
+
+    cdef int drain(self) except -1:
+        raise NotImplementedError
+
+    cdef bint idle(self) noexcept:
+        return True
+
+
+cdef class Connection(ConnectionInfo):
+    """The protocol object of one connection: ``loop.create_server(lambda: Connection(state, service), …)``."""
+
+    def __cinit__(self):
+        buffer_init(&self.out)
+        buffer_init(&self.carry)
+        self.fd = -1
+
+    def __init__(self, LoopState loop_state, Service service):
+        self.loop_state = loop_state
+        self.local = loop_state.local
+        self.service = service
+
+    def __dealloc__(self):
+        buffer_free(&self.out)
+        buffer_free(&self.carry)
+
+    # --- asyncio's side
+
+    def connection_made(self, transport):
+        cdef object raw = transport.get_extra_info("socket")
+        self.transport = transport
+        self.secure = transport.get_extra_info("ssl_object") is not None
+        if raw is not None:
+            if raw.family != socket.AF_UNIX:
+                # Accepted sockets of a pre-bound listener may come without it, which costs 40 ms
+                # per small answer (Nagle against delayed acknowledgements).
+                raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if not self.secure:
+                self.fd = raw.fileno()
+        self.loop_state.add(self)
+        self.start_clock(CLOCK_HEAD, self.service.head_timeout)
+        if self.loop_state.draining:
+            # Accepted in the turn of the loop in which the server stopped to listen.
+            self.close(False)
+            return
+        if self.secure:
+            self.carrier = self.service.negotiator.by_alpn(
+                self, transport.get_extra_info("ssl_object").selected_alpn_protocol()
+            )
+
+    def get_buffer(self, hint):
+        return self.loop_state.read_view
+
+    def buffer_updated(self, Py_ssize_t count):
+        cdef LoopState state = self.loop_state
+        state.counts.bytes_received += count
+        if self.closing:
+            self.lingered += count
+            if self.lingered > LINGER_BYTES:
+                self.abort()
+            return
+        if self.carry.size:
+            self._keep(state.read_buffer, count)
+            self._input(self.carry.data + self.carry_used, self.waiting(), True)
+        else:
+            self._input(state.read_buffer, count, False)
+
+    def eof_received(self):
+        self.eof = True
+        if self.closing or self.carrier is None:
+            return False
+        # Whole requests that wait for their turn come before the end: see _resume_input.
+        if not self.resume_scheduled:
+            self._input_ended()
+        # True keeps our half open: an answer may still be on its way. TLS has no half-close.
+        return not self.closing and not self.secure
+
+    def pause_writing(self):
+        self.write_paused = True
+        if self.clock != CLOCK_BODY and self.clock != CLOCK_LINGER:
+            self.start_clock(CLOCK_WRITE, self.service.write_timeout)
+
+    def resume_writing(self):
+        self.write_paused = False
+        if self.clock == CLOCK_WRITE:
+            self.clock = CLOCK_NONE
+            if self.carrier is not None and self.carrier.idle():
+                self.start_clock(CLOCK_IDLE, self.service.idle_timeout)
+        if self.carrier is not None and not self.gone:
+            try:
+                self.carrier.writable()
+                self.flush_soon()
+            except Exception:
+                self._crashed()
+            if self.carry.size:
+                self.resume_input()
+
+    def connection_lost(self, error):
+        cdef Carrier carrier = self.carrier
+        self.gone = self.closing = True
+        self.loop_state.discard(self)
+        self.clock = CLOCK_NONE
+        self.carry_used = 0
+        self.carrier = None
+        self.transport = None
+        self.fd = -1
+        buffer_free(&self.out)
+        buffer_free(&self.carry)
+        if carrier is not None:
+            try:
+                carrier.lost()
+            except Exception:
+                self.loop_state.counts.internal += 1
+                log.exception("a connection could not be cleaned up")
+
+    # --- input
+
+    cdef int _input(self, char* data, size_t size, bint from_carry) except -1:
+        """Hand a batch of input to the carrier, keep what it leaves, write what it caused."""
+        cdef LoopState state = self.loop_state
+        cdef size_t consumed = 0
+        cdef bint nested = state.runners.in_batch
+        self.corked = True
+        state.runners.in_batch = not nested
+        state.lend(&self.out)
+        try:
+            if self.carrier is None:
+                self.carrier = self.service.negotiator.by_bytes(self, data, size)
+            if self.carrier is not None:
+                self.carrier.receive(data, size, &consumed)
+        except Exception:
+            self._crashed()
+        finally:
+            state.runners.in_batch = nested
+            self.corked = False
+        if self.gone:
+            return 0
+        if from_carry:
+            self._use_carry(size if self.closing else consumed)
+        elif consumed < size and not self.closing:
+            self._keep(data + consumed, size - consumed)
+        if not self.closing:
+            self._balance_reading()
+        self.flush()
+        return 0
+
+    cdef int _keep(self, const char* data, size_t size) except -1:
+        """Append to the carry. What is used of it goes once it is half of it: each byte moves once."""
+        if self.carry_used > self.carry.size // 2:
+            buffer_consume(&self.carry, self.carry_used)
+            self.carry_used = 0
+        if buffer_append(&self.carry, data, size) < 0:
+            raise MemoryError()
+        return 0
+
+    cdef int _use_carry(self, size_t count) noexcept:
+        self.carry_used += count
+        if self.carry_used == self.carry.size:
+            buffer_free(&self.carry)
+            self.carry_used = 0
+        return 0
+
+    cdef int _balance_reading(self) except -1:
+        """Stop reading while whole requests wait in a full carry; go on when it is half empty.
+
+        What waits while nothing is answered is part of a head, which has a limit of its own.
+        """
+        cdef size_t waiting = self.waiting()
+        if self.carrier is None:
+            return 0
+        if waiting > CARRY_LIMIT and (self.write_paused or self.resume_scheduled or not self.carrier.idle()):
+            return self.pause_reading()
+        if self.read_paused and not self.carrier.input_paused and 2 * waiting <= CARRY_LIMIT:
+            return self.resume_reading()
+        return 0
+
+    cdef int _crashed(self) except -1:
+        """A mistake of ours must not reach the loop, nor its text the peer."""
+        self.loop_state.counts.internal += 1
+        log.exception("a connection failed by a mistake in the server; it is closed")
+        return self.abort()
+
+    cdef int pause_reading(self) except -1:
+        if not self.read_paused and self.transport is not None and not self.eof:
+            self.read_paused = True
+            self.transport.pause_reading()
+        return 0
+
+    cdef int resume_reading(self) except -1:
+        if self.read_paused and self.transport is not None:
+            self.read_paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+        return 0
+
+    cdef int resume_input(self) except -1:
+        if not self.resume_scheduled and not self.gone:
+            self.resume_scheduled = True
+            self.local.loop.call_soon(self._resume_input)
+        return 0
+
+    def _resume_input(self):
+        self.resume_scheduled = False
+        if self.closing or self.carrier is None:
+            return
+        # Without bytes too: the end of a body may be due.
+        self._input(self.carry.data + self.carry_used, self.waiting(), True)
+        if self.eof and not self.closing and not self.resume_scheduled:
+            self._input_ended()
+
+    cdef int _input_ended(self) except -1:
+        try:
+            self.carrier.receive_eof()
+            self.flush()
+        except Exception:
+            self._crashed()
+        return 0
+
+    # --- output
+
+    cdef int write(self, const char* data, Py_ssize_t size, object owner) except -1:
+        if size < WRITE_THROUGH:
+            if buffer_append(&self.out, data, size) < 0:
+                raise MemoryError()
+            if self.out.size > OUTPUT_HIGH_WATER:
+                self.flush()
+            return 0
+        return self._send(data, size, owner)
+
+    cdef int flush(self) except -1:
+        cdef Carrier carrier = self.carrier
+        while True:
+            if carrier is not None:
+                carrier.collect()
+            if self.out.size == 0:
+                if self.out.capacity:
+                    self.loop_state.take_back(&self.out)
+                return 0
+            self._send(NULL, 0, None)
+            if carrier is None or self.write_paused or self.closing or not carrier.refill():
+                return 0
+
+    cdef int _send(self, const char* data, Py_ssize_t size, object owner) except -1:
+        """Write `out` and then `data`; what the socket does not take goes to the transport."""
+        cdef iovec parts[2]
+        cdef msghdr message
+        cdef ssize_t sent = 0
+        cdef Py_ssize_t total = self.out.size + size
+        if self.gone or self.transport is None:
+            self.out.size = 0
+            return 0
+        if self.fd >= 0 and self.transport_idle():
+            if size == 0:
+                sent = c_send(self.fd, self.out.data, self.out.size, MSG_DONTWAIT | MSG_NOSIGNAL)
+            else:
+                parts[0].iov_base = self.out.data
+                parts[0].iov_len = self.out.size
+                parts[1].iov_base = <void*>data
+                parts[1].iov_len = size
+                memset(&message, 0, sizeof(msghdr))
+                message.msg_iov = parts
+                message.msg_iovlen = 2
+                sent = c_sendmsg(self.fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+            if sent < 0:
+                if errno != EAGAIN and errno != EINTR:
+                    self.out.size = 0
+                    return self.abort()
+                sent = 0
+        self.loop_state.counts.bytes_sent += total
+        if sent < total:
+            if self.fd >= 0:
+                self.transport_busy = True
+            if sent < <ssize_t>self.out.size:
+                self.transport.write(PyBytes_FromStringAndSize(self.out.data + sent, self.out.size - sent))
+                sent = 0
+            else:
+                sent -= self.out.size
+            if size:
+                if isinstance(owner, bytes):
+                    self.transport.write(owner if size == len(owner) and sent == 0 else memoryview(owner)[len(owner) - size + sent:])
+                else:
+                    self.transport.write(PyBytes_FromStringAndSize(data + sent, size - sent))
+        self.out.size = 0
+        if not self.corked:
+            self.loop_state.take_back(&self.out)
+        return 0
+
+    cdef bint transport_idle(self) except -1:
+        """Whether the transport has nothing of ours left to write."""
+        if self.transport_busy and self.transport.get_write_buffer_size() == 0:
+            self.transport_busy = False
+        return not self.transport_busy
+
+    cdef int flush_soon(self) except -1:
+        if not self.corked and not self.flush_pending and not self.gone:
+            self.flush_pending = True
+            self.loop_state.schedule_flush(self)
+        return 0
+
+    def _flush_tick(self):
+        self.flush_pending = False
+        if not self.gone:
+            try:
+                self.flush()
+            except Exception:
+                self._crashed()
+
+    cdef bint congested(self) noexcept:
+        return self.write_paused or self.out.size > OUTPUT_HIGH_WATER
+
+    # --- ends
+
+    cdef int close(self, bint linger) except -1:
+        if self.closing:
+            return 0
+        self.flush()
+        if self.gone or self.transport is None:
+            return 0
+        self.closing = True
+        if linger and not self.eof:
+            # Closing now would reset what the peer has not read yet. TLS has no half-close: there the
+            # peer sees the answer's end by its framing.
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+            self.resume_reading()
+            self.start_clock(CLOCK_LINGER, self.service.linger_timeout)
+        else:
+            self.transport.close()
+            self.start_clock(CLOCK_LINGER, self.service.write_timeout)
+        return 0
+
+    cdef int abort(self) except -1:
+        self.closing = True
+        if self.transport is not None:
+            self.transport.abort()
+        return 0
+
+    def _check_deadline(self, double late):
+        """Act on a deadline that is over; `late` seconds of it the loop was blocked."""
+        if self.clock == CLOCK_NONE:
+            return
+        self.deadline += late
+        if self.loop_state.now < self.deadline:
+            return
+        if self.clock == CLOCK_LINGER or self.carrier is None:
+            self.clock = CLOCK_NONE
+            self.abort()
+            return
+        if self.clock != CLOCK_IDLE:
+            self.loop_state.counts.timeouts += 1
+        try:
+            self.carrier.expired(self.clock)
+            self.flush()
+        except Exception:
+            self._crashed()
+
+    def drain(self):
+        """Take no new requests; close as soon as what runs is answered."""
+        self.draining = True
+        if self.closing:
+            return
+        if self.carrier is None:
+            self.close(False)
+            return
+        try:
+            self.carrier.drain()
+            self.flush()
+        except Exception:
+            self._crashed()
+
+    def cut(self):
+        """The drain's deadline is over: end what still runs."""
+        self.abort()
+
+    cdef object extra(self, str name):
+        return None if self.transport is None else self.transport.get_extra_info(name)
+
+
+class AsyncioConnection(Connection, asyncio.BufferedProtocol):
+    """The same for the stock asyncio loop, which asks for a real BufferedProtocol."""
+
+    __slots__ = ()

@@ -1,0 +1,554 @@
+# cython: freethreading_compatible=True
+"""Carries exchanges over an HTTP/1 connection: RFC 9112.
+
+One exchange at a time. While it is being answered, later requests wait in the connection's carry;
+what the reader says of its body goes to the exchange. An answer that ends before its request was
+read to the end closes the connection unless what is left is short.
+"""
+
+cimport cython
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memchr, memcpy, strlen
+
+from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_reserve
+from fastnet_ext.core.endian cimport store_decimal, store_hex
+from fastnet_ext.core.headers cimport HEADER_UPGRADE, METHOD_HEAD, Field, HeaderBlock, Span
+from fastnet_ext.core.scan cimport equals_fold
+from fastnet_ext.exchange.exchange cimport (
+    GONE_DEADLINE, GONE_PEER, GONE_PROTOCOL, GONE_SHUTDOWN, ConnectionInfo, Exchange, Responder,
+)
+from fastnet_ext.exchange.head cimport ResponseHead, status_has_body
+from fastnet_ext.http1 cimport reader as h1
+from fastnet_ext.http1.reader cimport Reader
+from fastnet_ext.net.connection cimport (
+    CLOCK_BODY, CLOCK_HEAD, CLOCK_IDLE, CLOCK_NONE, CLOCK_WRITE, OUTPUT_HIGH_WATER, WRITE_THROUGH, Carrier, Clock, Connection,
+)
+from fastnet_ext.net.loop_state cimport DATE_FIELD
+from fastnet_ext.net.refusals cimport refusal
+
+# Bytes of a request's body that are read and dropped, after an early answer, to keep the connection.
+cdef int64_t DISCARD_LIMIT = 64 * 1024
+
+# Requests of one connection that are answered in one turn of the loop.
+cdef int MAX_BATCH = 128
+
+# The longest head line that _write_head adds itself: length, connection and transfer coding.
+cdef enum:
+    FRAMING_ROOM = 128
+
+cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@cython.final
+cdef class Http1Carrier(Carrier):
+    def __init__(self, Connection connection):
+        self.connection = connection
+        self.reader = Reader(connection.service.http1)
+
+    # --- input
+
+    cdef int receive(self, char* data, size_t size, size_t* consumed) except -1:
+        cdef size_t position = 0
+        cdef size_t used = 0
+        cdef int served = 0
+        cdef h1.Event event
+        cdef Connection connection = self.connection
+        # Held here: an exchange that ends leaves `current` in the middle of a call of its own.
+        cdef Http1Exchange x
+        while not connection.closing:
+            if self.tunnel:
+                self._receive_tunnel(data + position, size - position, &used)
+                position += used
+                break
+            if self.request_read:
+                # The current answer is not complete: the rest waits.
+                break
+            if self.input_paused:
+                # More of the body is not wanted yet. It may never be if its reader has not been started.
+                if self.current is not None:
+                    self.current.ready()
+                break
+            if self.current is None:
+                # Requests wait while their peer does not read its answers.
+                if connection.out.size > OUTPUT_HIGH_WATER:
+                    connection.flush()
+                if connection.write_paused:
+                    break
+                if served == MAX_BATCH:
+                    # The other connections get a turn.
+                    connection.resume_input()
+                    break
+            event = self.reader.next(data + position, size - position, &used)
+            position += used
+            if event == h1.HEAD:
+                served += 1
+                self._begin()
+                continue
+            x = self.current
+            if event == h1.DATA:
+                x.wants_continue = False    # RFC 9110, 10.1.1: it did not wait for our 100
+                x.feed(<char*>self.reader.data, self.reader.data_size)
+            elif event == h1.END:
+                self.request_read = True
+                connection.stop_clock()
+                if x.ended:
+                    self._next_request()
+                    continue
+                x.trailers = self.reader.trailers
+                x.feed_end()
+                x.ready()
+            elif event == h1.NEED_DATA:
+                if x is not None:
+                    x.ready()
+                    self._wait_for_body()
+                elif position < size and connection.clock == CLOCK_IDLE:
+                    connection.start_clock(CLOCK_HEAD, connection.service.head_timeout)
+                break
+            elif event == h1.FAILED:
+                self._refuse()
+                break
+            else:
+                connection.loop_state.counts.malformed += 1
+                connection.close(False)
+                break
+        consumed[0] = position
+        return 0
+
+    cdef int _receive_tunnel(self, char* data, size_t size, size_t* consumed) except -1:
+        """The bytes belong to another protocol; without somebody to take them they wait."""
+        cdef Http1Exchange x = self.current
+        cdef Responder responder = x.responder if x is not None else None
+        consumed[0] = 0
+        if responder is not None and size:
+            consumed[0] = size
+            responder.on_data(x, data, size)
+        return 0
+
+    cdef int _begin(self) except -1:
+        """A head is there: make its exchange and find its route."""
+        cdef Reader reader = self.reader
+        cdef HeaderBlock head = reader.head
+        cdef Connection connection = self.connection
+        cdef const char* target = head.arena + head.target.offset
+        cdef const char* mark
+        cdef const Field* upgrade
+        cdef Http1Exchange x = Http1Exchange.__new__(Http1Exchange)
+        x.carrier = self
+        x.connection = connection
+        x.head = head
+        x.version = 11 if reader.minor else 10
+        x.is_head = head.method == METHOD_HEAD
+        x.content_length = reader.content_length if reader.body_kind != h1.BODY_NONE else 0
+        x.keep_alive = reader.keep_alive and not connection.draining
+        x.wants_continue = reader.expect_continue
+        x.path = head.target
+        if target[0] != b"/":
+            skip_authority(head, &x.path)
+            target = head.arena + x.path.offset
+            if x.path.size == 0 or target[0] == b"?":
+                separate_empty_path(head, x)
+                target = head.arena + x.path.offset
+        mark = <const char*>memchr(target, b"?", x.path.size)
+        if mark is not NULL:
+            x.query.offset = x.path.offset + <uint32_t>(mark - target) + 1
+            x.query.size = x.path.size - <uint32_t>(mark - target) - 1
+            x.path.size = <uint32_t>(mark - target)
+        if reader.upgrade:
+            upgrade = head.find(HEADER_UPGRADE)
+            x.wants_websocket = equals_fold(head.at(upgrade.value), upgrade.value.size, b"websocket", 9)
+        self.current = x
+        self.request_read = False
+        connection.clock = CLOCK_NONE
+        connection.loop_state.counts.requests += 1
+        connection.loop_state.counts.requests_active += 1
+        return connection.service.dispatcher.begin(x)
+
+    cdef int _wait_for_body(self) except -1:
+        """The peer owes us the rest of a body: let the clock run, unless we are what it waits for."""
+        cdef Connection connection = self.connection
+        cdef Http1Exchange x = self.current
+        if x is not None and not self.request_read and not self.tunnel and connection.clock != CLOCK_WRITE:
+            if self.input_paused or x.wants_continue:
+                connection.stop_clock()
+            else:
+                connection.start_clock(CLOCK_BODY, connection.service.body_timeout)
+        return 0
+
+    cdef int _refuse(self) except -1:
+        """The peer broke the protocol or a limit: say so if it can still be said, then close."""
+        cdef int status = self.reader.error_status
+        cdef Connection connection = self.connection
+        cdef Http1Exchange x = self.current
+        if status in (413, 414, 417, 431):
+            connection.loop_state.counts.over_limit += 1
+        else:
+            connection.loop_state.counts.malformed += 1
+        if x is None or not x.status:
+            refusal(&connection.out, connection.loop_state.date(), status, self.reader.error_reason)
+        if x is not None:
+            if not x.status:
+                x.status = status
+            # The head was good, the body is not: whoever reads it is told.
+            x.fail(GONE_PROTOCOL)
+        return connection.close(True)
+
+    cdef int receive_eof(self) except -1:
+        cdef Connection connection = self.connection
+        cdef Http1Exchange x = self.current
+        if x is None:
+            if connection.carry.size:
+                if connection.write_paused:
+                    return 0    # whole requests may wait there: see `resume_writing`
+                connection.loop_state.counts.disconnects += 1
+            return connection.close(False)
+        if self.tunnel:
+            if x.responder is not None:
+                x.responder.on_end(x)
+            return 0
+        if not self.request_read or x.responder is not None:
+            # In the middle of a body whoever reads it is told. A stream has nobody left to read it, as
+            # far as one can tell.
+            self._disconnected()
+            return connection.close(False)
+        if connection.carry.size == 0:
+            x.keep_alive = False
+        return 0
+
+    cdef int _disconnected(self) except -1:
+        """The peer left before its answer was complete."""
+        cdef Http1Exchange x = self.current
+        if not x.ended and not x.gone:
+            self.connection.loop_state.counts.disconnects += 1
+            x.fail(GONE_PEER)
+        return 0
+
+    cdef int lost(self) except -1:
+        cdef Http1Exchange x = self.current
+        if x is not None:
+            self._disconnected()
+            x.carrier = None
+        self.current = None
+        return 0
+
+    cdef int writable(self) except -1:
+        cdef Http1Exchange x = self.current
+        if x is not None:
+            x.writable()
+            if self.connection.clock == CLOCK_NONE:
+                self._wait_for_body()
+        return 0
+
+    cdef int expired(self, Clock clock) except -1:
+        cdef Connection connection = self.connection
+        cdef Http1Exchange x = self.current
+        if clock == CLOCK_IDLE:
+            return connection.close(False)
+        if clock == CLOCK_HEAD:
+            if connection.carry.size:
+                refusal(&connection.out, connection.loop_state.date(), 408, b"the request head did not arrive in time")
+            return connection.close(False)
+        if clock == CLOCK_BODY and x is not None and not x.status:
+            refusal(&connection.out, connection.loop_state.date(), 408, b"the request body did not arrive in time")
+            x.status = 408
+            x.fail(GONE_DEADLINE)
+            return connection.close(True)
+        if x is not None:
+            x.fail(GONE_DEADLINE)
+        return connection.abort()
+
+    cdef int drain(self) except -1:
+        if self.current is None:
+            return self.connection.close(False)
+        self.current.keep_alive = False
+        return 0
+
+    cdef bint idle(self) noexcept:
+        return self.current is None
+
+    # --- the end of an exchange
+
+    cdef int _exchange_done(self) except -1:
+        """The answer has ended."""
+        cdef Connection connection = self.connection
+        cdef Http1Exchange x = self.current
+        if not x.keep_alive:
+            self.current = None
+            x.carrier = None
+            return connection.close(not self.request_read or connection.carry.size > 0)
+        if self.request_read:
+            return self._next_request()
+        # The rest of a short body is read and dropped before the next request.
+        self.input_paused = False
+        self._wait_for_body()
+        if not connection.corked:
+            connection.resume_input()
+        return 0
+
+    cdef int _next_request(self) except -1:
+        cdef Connection connection = self.connection
+        self.current.carrier = None
+        self.current = None
+        self.request_read = False
+        self.input_paused = False
+        if connection.clock != CLOCK_WRITE:
+            connection.start_clock(CLOCK_IDLE, connection.service.idle_timeout)
+        if connection.corked:
+            return 0
+        connection.flush_soon()
+        if connection.carry.size or connection.read_paused or connection.eof:
+            connection.resume_input()
+        return 0
+
+
+cdef int skip_authority(HeaderBlock head, Span* path) noexcept:
+    """Absolute-form and other forms: leave the path of what the target names (RFC 9112, 3.2)."""
+    cdef const char* start = head.arena + path.offset
+    cdef const char* end = start + path.size
+    cdef const char* p = start
+    if head.authority.size == 0:
+        return 0
+    p = head.arena + head.authority.offset + head.authority.size
+    path.offset = <uint32_t>(p - head.arena)
+    path.size = <uint32_t>(end - p)
+    return 0
+
+
+cdef int separate_empty_path(HeaderBlock head, Http1Exchange x) noexcept:
+    """An absolute-form without a path means "/" (RFC 9112, 3.2.1): a slash of its "://" serves as one."""
+    cdef const char* start = head.arena + head.target.offset
+    if x.path.size:
+        x.query.offset = x.path.offset + 1
+        x.query.size = x.path.size - 1
+    cdef const char* slash = <const char*>memchr(start, b"/", head.target.size)
+    if slash is not NULL:
+        x.path.offset = <uint32_t>(slash - head.arena)
+        x.path.size = 1
+    return 0
+
+
+@cython.final
+cdef class Http1Exchange(Exchange):
+    # --- the answer's head
+
+    cdef int _write_head(self, ResponseHead head, int64_t length, Py_ssize_t room) except -1:
+        """Status line, fields and framing; `room` bytes are reserved behind them.
+
+        `length` is the body's, -1 when unknown. Sets `framing` and `keep_alive`.
+        """
+        cdef Connection connection = <Connection>self.connection
+        cdef Http1Carrier carrier = self.carrier
+        cdef Buffer* out = &connection.out
+        cdef bytes h1_head = head.h1()
+        cdef Py_ssize_t size = len(h1_head)
+        cdef char* p
+        if self.status:
+            raise RuntimeError("the head of this answer was sent before")
+        self.status = head.status
+        if connection.draining or head.close:
+            self.keep_alive = False
+        elif not carrier.request_read and (self.wants_continue or self._unread() > DISCARD_LIMIT):
+            self.keep_alive = False
+        if out.capacity == 0:
+            connection.loop_state.lend(out)
+        if buffer_reserve(out, size + DATE_FIELD + FRAMING_ROOM + room) < 0:
+            raise MemoryError()
+        p = out.data + out.size
+        memcpy(p, <const char*>h1_head, size)
+        p += size
+        if not head.has_date:
+            memcpy(p, connection.loop_state.date(), DATE_FIELD)
+            p += DATE_FIELD
+        self.framing = FRAMING_NONE
+        if status_has_body(head.status):
+            if length >= 0:
+                memcpy(p, b"content-length: ", 16)
+                p += 16
+                p += store_decimal(p, length)
+                memcpy(p, b"\r\n", 2)
+                p += 2
+                self.framing = FRAMING_LENGTH
+            elif self.version >= 11:
+                memcpy(p, b"transfer-encoding: chunked\r\n", 28)
+                p += 28
+                self.framing = FRAMING_CHUNKED
+            else:
+                self.keep_alive = False
+                self.framing = FRAMING_CLOSE
+            if self.is_head:
+                self.framing = FRAMING_NONE
+        elif head.content_length >= 0 and head.status == 304:
+            memcpy(p, b"content-length: ", 16)
+            p += 16
+            p += store_decimal(p, head.content_length)
+            memcpy(p, b"\r\n", 2)
+            p += 2
+        if not self.keep_alive:
+            memcpy(p, b"connection: close\r\n", 19)
+            p += 19
+        elif self.version == 10:
+            memcpy(p, b"connection: keep-alive\r\n", 24)
+            p += 24
+        memcpy(p, b"\r\n", 2)
+        out.size = <size_t>(p + 2 - out.data)
+        self.announced = length
+        self.wants_continue = False
+        return 0
+
+    cdef int64_t _unread(self) noexcept:
+        """Bytes of the request's body still to come; a great number when unknown."""
+        if self.content_length < 0:
+            return DISCARD_LIMIT + 1
+        return self.content_length - self.body_received
+
+    # --- Exchange
+
+    cdef int respond(self, ResponseHead head, const char* data, Py_ssize_t size, object owner) except -1:
+        cdef Connection connection = <Connection>self.connection
+        cdef Buffer* out = &connection.out
+        cdef bint small = size < WRITE_THROUGH
+        if self.gone or self.ended:
+            return 0
+        if head.content_length >= 0 and head.content_length != size:
+            if not self.is_head and status_has_body(head.status):
+                raise ValueError(f"content-length says {head.content_length} bytes, the body has {size}")
+            self._write_head(head, head.content_length, 0)
+        else:
+            self._write_head(head, size, size if small else 0)
+        if self.framing != FRAMING_NONE and size:
+            self.bytes_sent = size
+            if small:
+                memcpy(out.data + out.size, data, size)
+                out.size += size
+            else:
+                connection.write(data, size, owner)
+        return self._done()
+
+    cdef int send_head(self, ResponseHead head, int64_t content_length) except -1:
+        if self.gone or self.ended:
+            return 0
+        if content_length < 0:
+            content_length = head.content_length
+        self._write_head(head, content_length, 0)
+        return (<Connection>self.connection).flush_soon()
+
+    cdef int send_info(self, ResponseHead head) except -1:
+        cdef Connection connection = <Connection>self.connection
+        cdef bytes h1_head
+        if self.gone or self.ended or self.version == 10:
+            return 0
+        if self.status:
+            raise RuntimeError("an informational answer must precede the head")
+        h1_head = head.h1()
+        if buffer_append(&connection.out, h1_head, len(h1_head)) < 0 or buffer_append(&connection.out, b"\r\n", 2) < 0:
+            raise MemoryError()
+        return connection.flush_soon()
+
+    cdef int send_data(self, const char* data, Py_ssize_t size, object owner) except -1:
+        cdef Connection connection = <Connection>self.connection
+        cdef char line[20]
+        cdef int digits
+        if self.gone or self.ended or size == 0 or self.framing == FRAMING_NONE:
+            return 1
+        if self.framing == FRAMING_CHUNKED:
+            digits = store_hex(line, size)
+            memcpy(line + digits, b"\r\n", 2)
+            connection.write(line, digits + 2, None)
+            connection.write(data, size, owner)
+            connection.write(b"\r\n", 2, None)
+        else:
+            if self.framing == FRAMING_LENGTH and <int64_t>self.bytes_sent + size > self.announced:
+                raise ValueError(f"the body is longer than the content-length of {self.announced} bytes that was sent")
+            connection.write(data, size, owner)
+        self.bytes_sent += size
+        connection.flush_soon()
+        return 0 if connection.congested() else 1
+
+    cdef int end(self, list trailers) except -1:
+        cdef Connection connection = <Connection>self.connection
+        cdef bytes name, value
+        if self.gone or self.ended:
+            return 0
+        if not self.status:
+            raise RuntimeError("an answer cannot end before its head was sent")
+        if self.framing == FRAMING_CHUNKED:
+            connection.write(b"0\r\n", 3, None)
+            if trailers is not None:
+                for name, value in trailers:
+                    connection.write(name, len(name), None)
+                    connection.write(b": ", 2, None)
+                    connection.write(value, len(value), None)
+                    connection.write(b"\r\n", 2, None)
+            connection.write(b"\r\n", 2, None)
+        elif self.framing == FRAMING_LENGTH and <int64_t>self.bytes_sent < self.announced:
+            raise ValueError(
+                f"the body ended after {self.bytes_sent} bytes, content-length promised {self.announced}"
+            )
+        elif self.framing == FRAMING_TUNNEL:
+            self.keep_alive = False
+        return self._done()
+
+    cdef int finish(self) except -1:
+        if not self.finished:
+            (<Connection>self.connection).loop_state.counts.requests_active -= 1
+        return Exchange.finish(self)
+
+    cdef int _done(self) except -1:
+        cdef Http1Carrier carrier = self.carrier
+        self.ended = True
+        self.finish()
+        return carrier._exchange_done()
+
+    cdef int open_tunnel(self, ResponseHead head) except -1:
+        cdef Connection connection = <Connection>self.connection
+        cdef bytes h1_head = head.h1()
+        if self.gone or self.ended:
+            return 0
+        if self.status:
+            raise RuntimeError("the head of this answer was sent before")
+        self.status = head.status
+        self.framing = FRAMING_TUNNEL
+        self.carrier.tunnel = True
+        connection.loop_state.counts.upgrades += 1
+        connection.clock = CLOCK_NONE
+        if buffer_append(&connection.out, h1_head, len(h1_head)) < 0:
+            raise MemoryError()
+        if buffer_append(&connection.out, b"connection: upgrade\r\n\r\n", 23) < 0:
+            raise MemoryError()
+        connection.flush_soon()
+        if not connection.corked and connection.carry.size:
+            connection.resume_input()
+        return 0
+
+    cdef int abort(self, int code) except -1:
+        cdef Connection connection = <Connection>self.connection
+        if self.gone or self.ended:
+            return 0
+        self.fail(GONE_PEER)
+        connection.flush()
+        return connection.abort()
+
+    cdef int want_body(self) except -1:
+        cdef Connection connection = <Connection>self.connection
+        if self.wants_continue and not self.status and not self.gone:
+            self.wants_continue = False
+            if buffer_append(&connection.out, CONTINUE, len(CONTINUE)) < 0:
+                raise MemoryError()
+            connection.flush_soon()
+            self.carrier._wait_for_body()
+        return Exchange.want_body(self)
+
+    cdef int pause_body(self) except -1:
+        if self.carrier is not None:
+            self.carrier.input_paused = True
+            self.carrier._wait_for_body()
+        return (<Connection>self.connection).pause_reading()
+
+    cdef int resume_body(self) except -1:
+        cdef Connection connection = <Connection>self.connection
+        if self.carrier is not None:
+            self.carrier.input_paused = False
+            self.carrier._wait_for_body()
+        return connection.resume_input()
+
+    cdef int flush(self) except -1:
+        return (<Connection>self.connection).flush()

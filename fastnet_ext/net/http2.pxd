@@ -1,0 +1,42 @@
+"""An HTTP/2 connection as the carrier of many exchanges at once."""
+
+from libc.stdint cimport int64_t, uint32_t
+
+from fastnet_ext.core.buffer cimport Buffer
+from fastnet_ext.exchange.exchange cimport Exchange, Gone
+from fastnet_ext.exchange.head cimport ResponseHead
+from fastnet_ext.http2.connection cimport Http2Connection
+from fastnet_ext.net.connection cimport Carrier
+
+
+cdef enum:
+    # Bytes of a stream that wait for its window; above it, its writer waits.
+    STREAM_HIGH_WATER = 64 * 1024
+
+
+cdef class Http2Carrier(Carrier):
+    # Holds the streams; the context of each is its Http2Exchange.
+    cdef Http2Connection machine
+    cdef Buffer block           # scratch: the head being encoded
+    cdef list fresh             # exchanges of this batch whose request is not complete
+    cdef uint32_t running       # exchanges begun and not finished
+
+    cdef int _begin(self, bint refused) except -1
+    cdef int _data(self, char* data, size_t size, bint end) except -1
+    cdef int _reset(self) except -1
+    cdef int _window_opened(self) except -1
+    cdef int _failed(self) except -1
+    cdef int _fail_all(self, Gone why) except -1
+    cdef int _set_clock(self) except -1
+    cdef int _start_fresh(self) except -1
+    cdef int _finished(self) except -1
+
+
+cdef class Http2Exchange(Exchange):
+    cdef Http2Carrier carrier   # None when the answer has ended or the stream is gone
+    cdef uint32_t stream_id
+    cdef uint32_t unread        # bytes whose window is withheld until the body is read on
+    cdef bint held              # the stream is over, the handler is not: see Http2Connection.hold
+
+    cdef int _send_head(self, ResponseHead head, int64_t length, bint end) except -1
+    cdef int _done(self) except -1

@@ -1,0 +1,390 @@
+# cython: freethreading_compatible=True
+"""Carries exchanges over the streams of an HTTP/2 connection: RFC 9113.
+
+The machine cuts the bytes into events and queues what windows do not yet allow; this driver makes an
+Exchange of each stream, gives windows back as bodies are read, and lets all output of one batch of
+input leave in one write.
+"""
+
+cimport cython
+from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memchr
+
+from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_free, buffer_init
+from fastnet_ext.core.endian cimport store_decimal
+from fastnet_ext.core.headers cimport METHOD_HEAD, HeaderBlock
+from fastnet_ext.exchange.exchange cimport GONE_DEADLINE, GONE_PEER, GONE_PROTOCOL, Exchange, Gone
+from fastnet_ext.exchange.head cimport ResponseHead, status_has_body
+from fastnet_ext.http2 cimport connection as h2
+from fastnet_ext.http2.connection cimport Http2Connection
+from fastnet_ext.http2.hpack cimport encode_field
+from fastnet_ext.net.connection cimport (
+    CLOCK_HEAD, CLOCK_IDLE, CLOCK_NONE, CLOCK_WRITE, Carrier, Clock, Connection,
+)
+
+cdef enum:
+    NO_ERROR = 0    # RFC 9113, section 7
+
+
+@cython.final
+cdef class Http2Carrier(Carrier):
+    def __cinit__(self):
+        buffer_init(&self.block)
+
+    def __init__(self, Connection connection):
+        self.connection = connection
+        self.machine = Http2Connection(False, connection.service.http2)
+        self.fresh = []
+
+    def __dealloc__(self):
+        buffer_free(&self.block)
+
+    # --- input
+
+    cdef int receive(self, char* data, size_t size, size_t* consumed) except -1:
+        cdef size_t position = 0
+        cdef size_t used = 0
+        cdef h2.H2Event event
+        cdef Connection connection = self.connection
+        cdef Http2Connection machine = self.machine
+        cdef double now = connection.loop_state.now
+        while not connection.closing:
+            event = machine.next(data + position, size - position, &used, now)
+            position += used
+            if event == h2.H2_REQUEST:
+                self._begin(False)
+            elif event == h2.H2_DATA:
+                self._data(<char*>machine.data, machine.data_size, machine.end_stream)
+            elif event == h2.H2_END or event == h2.H2_TRAILERS:
+                self._data(NULL, 0, True)
+            elif event == h2.H2_RESET:
+                self._reset()
+            elif event == h2.H2_WINDOW:
+                self._window_opened()
+            elif event == h2.H2_TOO_LARGE:
+                self._begin(True)
+            elif event == h2.H2_NEED_DATA:
+                self._start_fresh()
+                break
+            elif event == h2.H2_FAILED:
+                self._failed()
+                break
+        consumed[0] = position
+        self._set_clock()
+        return 0
+
+    cdef int _begin(self, bint refused) except -1:
+        """A stream was opened: make its exchange and find its route."""
+        cdef Http2Connection machine = self.machine
+        cdef Connection connection = self.connection
+        cdef HeaderBlock head = machine.head
+        cdef bint end = machine.end_stream
+        cdef const char* mark
+        cdef Http2Exchange x = Http2Exchange.__new__(Http2Exchange)
+        x.carrier = self
+        x.connection = connection
+        x.stream_id = machine.stream_id
+        x.head = head
+        x.version = 20
+        x.is_head = head.method == METHOD_HEAD
+        x.content_length = 0 if end else machine.stream.content_length
+        x.path = head.target
+        mark = <const char*>memchr(head.at(head.target), b"?", head.target.size)
+        if mark is not NULL:
+            x.path.size = <uint32_t>(mark - head.at(head.target))
+            x.query.offset = x.path.offset + x.path.size + 1
+            x.query.size = head.target.size - x.path.size - 1
+        machine.set_context(x.stream_id, x)
+        self.running += 1
+        connection.loop_state.counts.requests += 1
+        connection.loop_state.counts.requests_active += 1
+        if refused:
+            connection.loop_state.counts.over_limit += 1
+            x.started = True
+            return x.respond(TOO_LARGE, NULL, 0, None)
+        connection.service.dispatcher.begin(x)
+        if end:
+            x.feed_end()
+            x.ready()
+        else:
+            self.fresh.append(x)
+        return 0
+
+    cdef int _data(self, char* data, size_t size, bint end) except -1:
+        cdef Http2Connection machine = self.machine
+        cdef uint32_t stream_id = machine.stream_id
+        cdef object context = machine.get_context(stream_id)
+        cdef Http2Exchange x
+        if context is None:
+            if size:
+                machine.consumed_by_app(stream_id, size)
+            return 0
+        x = <Http2Exchange>context
+        if size:
+            x.feed(data, size)
+            # The window opens as the body is taken: a paused body keeps the peer waiting.
+            if x.body_paused:
+                x.unread += <uint32_t>size
+            else:
+                machine.consumed_by_app(stream_id, size)
+        if end:
+            x.feed_end()
+            x.ready()
+        return 0
+
+    cdef int _reset(self) except -1:
+        cdef object context = self.machine.get_context(self.machine.stream_id)
+        cdef Http2Exchange x
+        if context is not None:
+            x = <Http2Exchange>context
+            if not x.ended:
+                self.connection.loop_state.counts.disconnects += 1
+            if not x.finished:
+                x.held = True
+                self.machine.hold()
+            x.fail(GONE_PEER)
+        return 0
+
+    cdef int _window_opened(self) except -1:
+        cdef object context = self.machine.get_context(self.machine.stream_id)
+        if context is not None:
+            (<Http2Exchange>context).writable()
+        return 0
+
+    cdef int _failed(self) except -1:
+        """The peer broke the protocol: GOAWAY is in the output."""
+        self.connection.loop_state.counts.malformed += 1
+        self._fail_all(GONE_PROTOCOL)
+        return self.connection.close(True)
+
+    cdef int _fail_all(self, Gone why) except -1:
+        for context in self.machine.contexts():
+            (<Http2Exchange>context).fail(why)
+        return 0
+
+    cdef int _start_fresh(self) except -1:
+        if self.fresh:
+            fresh, self.fresh = self.fresh, []
+            for x in fresh:
+                (<Http2Exchange>x).ready()
+        return 0
+
+    cdef int _set_clock(self) except -1:
+        cdef Connection connection = self.connection
+        if connection.clock == CLOCK_WRITE or connection.closing:
+            return 0
+        if self.running:
+            connection.clock = CLOCK_NONE
+        elif connection.clock != CLOCK_HEAD or self.machine.highest:
+            connection.start_clock(CLOCK_IDLE, connection.service.idle_timeout)
+        return 0
+
+    cdef int receive_eof(self) except -1:
+        # RFC 9113, 5.1: streams have ends of their own; the end of the input ends the connection.
+        if self.running:
+            self.connection.loop_state.counts.disconnects += 1
+        self._fail_all(GONE_PEER)
+        return self.connection.close(False)
+
+    cdef int lost(self) except -1:
+        self._fail_all(GONE_PEER)
+        self.machine.clear()
+        return 0
+
+    cdef int expired(self, Clock clock) except -1:
+        cdef Connection connection = self.connection
+        if clock == CLOCK_IDLE or clock == CLOCK_HEAD:
+            self.machine.goaway(self.machine.highest, NO_ERROR)
+            return connection.close(False)
+        self._fail_all(GONE_DEADLINE)
+        return connection.abort()
+
+    cdef int drain(self) except -1:
+        self.machine.goaway(self.machine.highest, NO_ERROR)
+        if not self.running:
+            return self.connection.close(False)
+        return 0
+
+    cdef bint idle(self) noexcept:
+        return self.running == 0
+
+    # --- output
+
+    cdef int collect(self) except -1:
+        cdef Connection connection = self.connection
+        cdef Buffer taken
+        if self.machine.out.size == 0 or connection.write_paused:
+            return 0
+        if connection.out.size == 0:
+            # An empty buffer for a full one: nothing is copied.
+            taken = self.machine.out
+            self.machine.out = connection.out
+            connection.out = taken
+        else:
+            if buffer_append(&connection.out, self.machine.out.data, self.machine.out.size) < 0:
+                raise MemoryError()
+            self.machine.out.size = 0
+        return 0
+
+    cdef bint refill(self) except -1:
+        cdef size_t consumed = 0
+        if not self.machine.has_queued():
+            return False
+        self.machine.pump()
+        if not self.connection.corked:
+            # Streams that ran empty are told by the machine's events; no input is needed for them.
+            self.receive(NULL, 0, &consumed)
+        return self.machine.out.size > 0
+
+    cdef int writable(self) except -1:
+        self.connection.flush()
+        if self.connection.write_paused or self.connection.closing:
+            return 0
+        for context in self.machine.contexts():
+            (<Http2Exchange>context).writable()
+        return 0
+
+    cdef int _finished(self) except -1:
+        self.running -= 1
+        self.connection.loop_state.counts.requests_active -= 1
+        if not self.running and not self.connection.corked and not self.connection.closing:
+            if self.connection.draining:
+                return self.connection.close(False)
+            self._set_clock()
+        return 0
+
+
+@cython.final
+cdef class Http2Exchange(Exchange):
+    cdef int _send_head(self, ResponseHead head, int64_t length, bint end) except -1:
+        cdef Http2Carrier carrier = self.carrier
+        cdef Connection connection = <Connection>self.connection
+        cdef Buffer* block = &carrier.block
+        cdef bytes encoded = head.h2()
+        cdef char digits[20]
+        if self.status:
+            raise RuntimeError("the head of this answer was sent before")
+        block.size = 0
+        if buffer_append(block, encoded, len(encoded)) < 0:
+            raise MemoryError()
+        if not head.has_date and encode_field(block, b"date", 4, connection.loop_state.date() + 6, 29) < 0:
+            raise MemoryError()
+        if length >= 0 and encode_field(block, b"content-length", 14, digits, store_decimal(digits, length)) < 0:
+            raise MemoryError()
+        carrier.machine.send_head(self.stream_id, block.data, block.size, end)
+        self.status = head.status
+        return 0
+
+    cdef int respond(self, ResponseHead head, const char* data, Py_ssize_t size, object owner) except -1:
+        cdef bint with_body = size > 0 and not self.is_head and status_has_body(head.status)
+        cdef int64_t length = size if status_has_body(head.status) else -1
+        cdef bytes kept = owner if isinstance(owner, bytes) else None
+        if self.gone or self.ended:
+            return 0
+        if head.content_length >= 0 and head.content_length != size:
+            if with_body:
+                raise ValueError(f"content-length says {head.content_length} bytes, the body has {size}")
+            length = head.content_length
+        self._send_head(head, length, not with_body)
+        if with_body:
+            self.bytes_sent = size
+            self.carrier.machine.send_data(self.stream_id, data, size, True, kept)
+        return self._done()
+
+    cdef int send_head(self, ResponseHead head, int64_t content_length) except -1:
+        if self.gone or self.ended:
+            return 0
+        if content_length < 0:
+            content_length = head.content_length
+        self._send_head(head, content_length, False)
+        return (<Connection>self.connection).flush_soon()
+
+    cdef int send_info(self, ResponseHead head) except -1:
+        cdef bytes encoded = head.h2()
+        cdef const char* block = encoded
+        cdef Py_ssize_t size = len(encoded)
+        if self.gone or self.ended:
+            return 0
+        if self.status:
+            raise RuntimeError("an informational answer must precede the head")
+        self.carrier.machine.send_head(self.stream_id, block, size, False)
+        return (<Connection>self.connection).flush_soon()
+
+    cdef int send_data(self, const char* data, Py_ssize_t size, object owner) except -1:
+        cdef Connection connection = <Connection>self.connection
+        cdef bytes kept = owner if isinstance(owner, bytes) else None
+        cdef ssize_t queued
+        if self.gone or self.ended or size == 0 or self.is_head or not status_has_body(self.status):
+            return 1
+        queued = self.carrier.machine.send_data(self.stream_id, data, size, False, kept)
+        self.bytes_sent += size
+        if self.carrier.machine.out.size > STREAM_HIGH_WATER:
+            connection.flush()
+        connection.flush_soon()
+        return 0 if queued > STREAM_HIGH_WATER or connection.congested() else 1
+
+    cdef int end(self, list trailers) except -1:
+        cdef Http2Carrier carrier = self.carrier
+        cdef Buffer* block
+        cdef bytes name, value
+        if self.gone or self.ended:
+            return 0
+        if not self.status:
+            raise RuntimeError("an answer cannot end before its head was sent")
+        if trailers:
+            block = &carrier.block
+            block.size = 0
+            for name, value in trailers:
+                if encode_field(block, name, len(name), value, len(value)) < 0:
+                    raise MemoryError()
+            carrier.machine.send_trailers(self.stream_id, block.data, block.size)
+        else:
+            carrier.machine.send_data(self.stream_id, NULL, 0, True, None)
+        return self._done()
+
+    cdef int _done(self) except -1:
+        cdef Connection connection = <Connection>self.connection
+        self.ended = True
+        self.finish()
+        return connection.flush_soon()
+
+    cdef int finish(self) except -1:
+        cdef Http2Carrier carrier = self.carrier
+        cdef bint first = not self.finished
+        Exchange.finish(self)
+        if first and carrier is not None:
+            self.carrier = None
+            if self.held:
+                carrier.machine.release()
+            carrier._finished()
+        return 0
+
+    cdef int open_tunnel(self, ResponseHead head) except -1:
+        if self.gone or self.ended:
+            return 0
+        (<Connection>self.connection).loop_state.counts.upgrades += 1
+        return self.send_head(head, -1)
+
+    cdef int abort(self, int code) except -1:
+        cdef Http2Carrier carrier = self.carrier
+        if self.gone or self.ended:
+            return 0
+        if carrier is not None:
+            carrier.machine.reset_stream(self.stream_id, code)
+        self.fail(GONE_PEER)
+        return (<Connection>self.connection).flush_soon()
+
+    cdef int resume_body(self) except -1:
+        cdef uint32_t unread = self.unread
+        self.unread = 0
+        if unread and self.carrier is not None and not self.gone:
+            self.carrier.machine.consumed_by_app(self.stream_id, unread)
+            (<Connection>self.connection).flush_soon()
+        return 0
+
+    cdef int flush(self) except -1:
+        return (<Connection>self.connection).flush()
+
+
+# The answer to a head over the limits, without a body: its fields are incomplete, so is what they mean.
+cdef ResponseHead TOO_LARGE = ResponseHead(431)

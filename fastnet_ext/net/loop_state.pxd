@@ -1,0 +1,62 @@
+"""What all connections of one event loop share: read buffer, spare output, Date, sweep, counters."""
+
+from libc.stdint cimport int64_t, uint64_t
+
+from fastnet_ext.core.buffer cimport Buffer
+from fastnet_ext.exchange.exchange cimport LoopLocal
+from fastnet_ext.serve.runner cimport RunnerPool
+
+
+cdef enum:
+    READ_BUFFER = 256 * 1024    # bytes one read may bring
+    DATE_FIELD = 37             # "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+    SPARE_OUTPUT = 256 * 1024   # an output buffer larger than this is not kept
+
+
+cdef struct Counters:
+    # Plain increments on the hot path; read by `LoopState.counters`.
+    uint64_t connections        # accepted since the start
+    uint64_t connections_open
+    uint64_t requests           # heads dispatched, whatever protocol
+    uint64_t requests_active
+    uint64_t bytes_received
+    uint64_t bytes_sent
+    uint64_t upgrades           # tunnels opened (WebSocket)
+    # Errors by kind.
+    uint64_t malformed          # answered 400, 501, 505 or closed: the peer broke the protocol
+    uint64_t over_limit         # 413, 414, 417, 431
+    uint64_t timeouts           # a deadline ran out
+    uint64_t disconnects        # the peer left before its answer was complete
+    uint64_t internal           # mistakes of ours that reached the connection
+
+
+cdef class LoopState:
+    cdef readonly LoopLocal local
+    cdef RunnerPool runners
+    cdef Counters counts
+
+    # --- input: one buffer for all, as a callback uses it up before the next one is called
+    cdef char* read_buffer
+    cdef object read_view           # the memoryview over it that get_buffer returns
+
+    # --- output: one empty buffer with capacity, lent to whoever writes
+    cdef Buffer spare
+    cdef list dirty                 # connections to flush at the end of this tick
+    cdef bint flush_scheduled
+
+    # --- time
+    cdef double now                 # loop.time() of the latest sweep: coarse, for deadlines
+    cdef readonly double sweep_interval     # seconds between two sweeps
+    cdef int64_t date_second
+    cdef char date_field[DATE_FIELD]
+    cdef object sweep_handle
+    cdef set connections            # the open ones; swept for deadlines
+    cdef bint draining              # what is accepted now came too late
+    cdef object empty               # future of whoever waits until there are none, None
+
+    cdef const char* date(self) noexcept
+    cdef int lend(self, Buffer* out) noexcept
+    cdef int take_back(self, Buffer* out) noexcept
+    cdef int schedule_flush(self, object connection) except -1
+    cdef int add(self, object connection) except -1
+    cdef int discard(self, object connection) except -1

@@ -1,0 +1,170 @@
+# cython: freethreading_compatible=True
+"""What all connections of one event loop share."""
+
+cimport cython
+from cpython.buffer cimport PyBUF_WRITE
+from cpython.memoryview cimport PyMemoryView_FromMemory
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+from libc.time cimport time as unix_time
+
+import asyncio
+
+from fastnet_ext.core.buffer cimport Buffer, buffer_free, buffer_init
+from fastnet_ext.exchange.exchange cimport LoopLocal
+from fastnet_ext.http1.writer cimport format_date
+from fastnet_ext.serve.runner cimport RunnerPool, is_at_work
+
+
+@cython.final
+cdef class LoopState:
+    """``LoopState(loop, executor)``: made once per event loop by whoever serves on it.
+
+    Deadlines are looked at every ``sweep_interval`` seconds: one passes up to two of them late, never early.
+    """
+
+    def __cinit__(self):
+        buffer_init(&self.spare)
+        memset(&self.counts, 0, sizeof(Counters))
+        self.date_second = -1
+        self.read_buffer = <char*>malloc(READ_BUFFER)
+        if self.read_buffer == NULL:
+            raise MemoryError()
+
+    def __init__(self, loop, executor=None, *, bint eager=True, double sweep_interval=1.0):
+        if not sweep_interval > 0:
+            raise ValueError("the sweep interval is a number of seconds above 0")
+        self.sweep_interval = sweep_interval
+        self.local = LoopLocal(loop, executor)
+        self.runners = RunnerPool(self.local, eager=eager)
+        self.local.runners = self.runners
+        self.read_view = PyMemoryView_FromMemory(self.read_buffer, READ_BUFFER, PyBUF_WRITE)
+        self.dirty = []
+        self.connections = set()
+        self.now = loop.time()
+
+    def __dealloc__(self):
+        buffer_free(&self.spare)
+        free(self.read_buffer)
+
+    cdef const char* date(self) noexcept:
+        """The Date field of this second, with its name and line end."""
+        cdef int64_t second = unix_time(NULL)
+        if second != self.date_second:
+            memcpy(self.date_field, b"date: ", 6)
+            format_date(self.date_field + 6, second)
+            memcpy(self.date_field + 35, b"\r\n", 2)
+            self.date_second = second
+        return self.date_field
+
+    cdef int lend(self, Buffer* out) noexcept:
+        """Give an empty buffer capacity that is at hand."""
+        if out.capacity == 0 and self.spare.capacity:
+            out[0] = self.spare
+            buffer_init(&self.spare)
+        return 0
+
+    cdef int take_back(self, Buffer* out) noexcept:
+        """Keep the memory of an empty buffer for the next writer, or free it."""
+        if self.spare.capacity == 0 and out.capacity <= SPARE_OUTPUT:
+            self.spare = out[0]
+            self.spare.size = 0
+            buffer_init(out)
+        else:
+            buffer_free(out)
+        return 0
+
+    cdef int schedule_flush(self, object connection) except -1:
+        self.dirty.append(connection)
+        if not self.flush_scheduled:
+            self.flush_scheduled = True
+            self.local.loop.call_soon(self._flush_dirty)
+        return 0
+
+    def _flush_dirty(self):
+        self.flush_scheduled = False
+        dirty, self.dirty = self.dirty, []
+        for connection in dirty:
+            connection._flush_tick()
+
+    cdef int add(self, object connection) except -1:
+        self.connections.add(connection)
+        self.counts.connections += 1
+        self.counts.connections_open += 1
+        if self.sweep_handle is None:
+            self.now = self.local.loop.time()
+            self.sweep_handle = self.local.loop.call_later(self.sweep_interval, self._sweep)
+        return 0
+
+    cdef int discard(self, object connection) except -1:
+        if connection in self.connections:
+            self.connections.discard(connection)
+            self.counts.connections_open -= 1
+            if not self.connections and self.empty is not None:
+                if not self.empty.done():
+                    self.empty.set_result(None)
+                self.empty = None
+        return 0
+
+    def _sweep(self):
+        cdef double now = self.local.loop.time()
+        cdef double late = now - self.now - self.sweep_interval
+        self.sweep_handle = None
+        self.now = now
+        # While somebody blocked the loop nothing was read: that time is not the peers'.
+        if late < self.sweep_interval:
+            late = 0
+        for connection in list(self.connections):
+            connection._check_deadline(late)
+        if self.connections:
+            self.sweep_handle = self.local.loop.call_later(self.sweep_interval, self._sweep)
+
+    @property
+    def open(self):
+        """How many connections are open."""
+        return len(self.connections)
+
+    def drain(self):
+        """Tell each connection to finish what runs and close, and take no new ones."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.drain()
+
+    def cut(self):
+        """Close what is still open and cancel the handlers that still run."""
+        for connection in list(self.connections):
+            connection.cut()
+        for task in self._at_work():
+            task.cancel()
+
+    def _at_work(self):
+        """The Tasks of handlers that still run, and of what answers left to do."""
+        current = asyncio.current_task(self.local.loop)
+        found = [task for task in asyncio.all_tasks(self.local.loop) if is_at_work(task.get_coro(), self.runners)]
+        return [task for task in (*found, *self.local.tasks) if task is not current]
+
+    async def wait_empty(self):
+        """Wait until no connection is open, no handler runs and what answers left to do is done."""
+        while True:
+            if self.connections:
+                if self.empty is None:
+                    self.empty = self.local.loop.create_future()
+                await asyncio.shield(self.empty)
+            working = self._at_work()
+            if working:
+                # Asked again and again: the Task of a handler that never waited does not end, it is parked.
+                await asyncio.wait(working, timeout=0.05)
+            elif not self.connections:
+                return
+
+    def close(self):
+        """Stop sweeping and let the parked tasks go. Connections must be closed before."""
+        if self.sweep_handle is not None:
+            self.sweep_handle.cancel()
+            self.sweep_handle = None
+        self.runners.close()
+
+    @property
+    def counters(self):
+        """The counters as a dict of numbers since the start."""
+        return dict(self.counts)

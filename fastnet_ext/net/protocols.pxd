@@ -1,0 +1,7 @@
+"""What a new connection may speak: the one place that knows every carrier."""
+
+from fastnet_ext.net.connection cimport Negotiator
+
+
+cdef class OnePort(Negotiator):
+    """HTTP/1 and HTTP/2 on one port: by ALPN, or by the first bytes."""

@@ -1,0 +1,32 @@
+# cython: freethreading_compatible=True
+"""What a new connection may speak: the one place that knows every carrier."""
+
+cimport cython
+from libc.string cimport memcmp
+
+from fastnet_ext.net.connection cimport Carrier, Connection, Negotiator
+from fastnet_ext.net.http1 cimport Http1Carrier
+from fastnet_ext.net.http2 cimport Http2Carrier
+
+# The first line that a client with prior knowledge of HTTP/2 sends: RFC 9113, 3.4.
+cdef bytes PREFACE_LINE = b"PRI * HTTP/2.0\r\n"
+
+
+@cython.final
+cdef class OnePort(Negotiator):
+    """HTTP/1 and HTTP/2 on one port: by ALPN, or by the first bytes."""
+
+    cdef Carrier by_bytes(self, Connection connection, const char* data, size_t size):
+        cdef size_t known = min(size, <size_t>len(PREFACE_LINE))
+        if memcmp(data, <const char*>PREFACE_LINE, known) != 0:
+            return Http1Carrier(connection)
+        if known < <size_t>len(PREFACE_LINE):
+            return None
+        return Http2Carrier(connection)
+
+    cdef Carrier by_alpn(self, Connection connection, object protocol):
+        if protocol == "h2":
+            return Http2Carrier(connection)
+        if protocol == "http/1.1":
+            return Http1Carrier(connection)
+        return None

@@ -1,0 +1,73 @@
+"""gRPC calls: the endpoint of one method, and the call that is under way.
+
+One core for every dialect: the endpoint takes a request message and runs the handler, the context
+holds the status, and an `AnswerEncoder` writes. Metadata, message and end arrive through
+`GrpcCall`, the responder.
+"""
+
+from libc.stdint cimport uint64_t
+
+from fastnet_ext.exchange.exchange cimport Endpoint, Exchange, Responder
+from fastnet_ext.grpc.framing cimport MessageReader
+from fastnet_ext.serve.grpc_context cimport ServicerContext
+from fastnet_ext.serve.grpc_wire cimport Compression, GrpcEncoder
+from fastnet_ext.serve.http cimport HttpEndpoint
+from fastnet_ext.serve.plan cimport CallPlan
+from fastnet_ext.serve.runner cimport AsyncEndpoint
+
+
+cdef enum:
+    # Bytes of one request message unless the method says otherwise: gRPC's own default.
+    MAX_MESSAGE = 4 * 1024 * 1024
+
+
+cdef class GrpcEndpoint(AsyncEndpoint):
+    """One unary method."""
+
+    # --- the call
+    cdef readonly object handler
+    cdef readonly CallPlan plan         # fetches what the handler takes beside message and context; None: nothing
+    cdef bint in_thread                 # `handler` (or what the plan returns) blocks
+    cdef bint sync_context              # the handler is a `def` one: its context has no coroutines
+    cdef object deserialize             # bytes -> message; None: bytes
+    cdef object serialize               # message -> bytes; None: bytes
+    cdef readonly uint64_t max_message
+
+    # --- errors
+    cdef object translate               # exception -> (code, details) for what the caller may know, or None
+    cdef HttpEndpoint refusals          # answers what is no gRPC
+
+    cdef GrpcEncoder encoder
+
+    # The message is there and nothing else will come: call the handler.
+    cdef int call(self, Exchange x, GrpcCall call) except -1
+    cdef object begin(self, Exchange x, ServicerContext context, object request)
+    cdef int run(self, Exchange x, ServicerContext context, object coroutine) except -1
+    # End with what the handler returned, or raised.
+    cdef int answer(self, Exchange x, object value) except -1
+    cdef int fail(self, Exchange x, object error) except -1
+    cdef tuple explain(self, Exchange x, ServicerContext context, object error)
+
+
+cdef class GrpcFallback(Endpoint):
+    """What answers the calls of methods that are not there, or are not known beforehand."""
+
+    cdef object find                    # (path, metadata) -> GrpcEndpoint or None; None: there are none
+    cdef readonly int code
+    cdef readonly str details
+    cdef HttpEndpoint refusals
+    cdef GrpcEncoder encoder
+
+
+cdef class GrpcCall(Responder):
+    """The request side of one call: cuts messages, watches the caller."""
+
+    cdef GrpcEndpoint endpoint
+    cdef ServicerContext context
+    cdef MessageReader reader
+    cdef Compression compression
+    cdef bytes message                  # the request message, None until it is there
+
+    # Look at the fields of the head. 1: go on; 0: the call has ended.
+    cdef int open(self, Exchange x) except -1
+    cdef int take(self, Exchange x) except -1

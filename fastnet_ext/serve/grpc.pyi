@@ -1,0 +1,49 @@
+from collections.abc import Callable
+from typing import Any, final
+
+from fastnet_ext.exchange.exchange import Endpoint, Responder
+from fastnet_ext.serve.grpc_values import Metadatum
+from fastnet_ext.serve.http import HttpEndpoint
+from fastnet_ext.serve.plan import CallPlan
+
+__all__ = ["GrpcEndpoint", "GrpcFallback"]
+
+@final
+class GrpcEndpoint(Endpoint):
+    @property
+    def handler(self) -> Callable[..., Any]: ...
+    @property
+    def plan(self) -> CallPlan | None: ...
+    @property
+    def max_message(self) -> int: ...
+    def __init__(
+        self,
+        handler: Callable[..., Any],
+        *,
+        refusals: HttpEndpoint,
+        plan: CallPlan | None = None,
+        thread: bool = False,
+        sync_context: bool = False,
+        deserialize: Callable[[bytes], Any] | None = None,
+        serialize: Callable[[Any], bytes] | None = None,
+        max_message: int = 4194304,
+        translate: Callable[[BaseException], tuple[int, str] | None] | None = None,
+    ) -> None: ...
+
+@final
+class GrpcFallback(Endpoint):
+    @property
+    def code(self) -> int: ...
+    @property
+    def details(self) -> str: ...
+    def __init__(
+        self,
+        *,
+        refusals: HttpEndpoint,
+        find: Callable[[str, tuple[Metadatum, ...]], GrpcEndpoint | None] | None = None,
+        code: int = 12,
+        details: str = "Method not found!",
+    ) -> None: ...
+
+@final
+class GrpcCall(Responder): ...

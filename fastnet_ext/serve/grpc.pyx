@@ -1,0 +1,372 @@
+# cython: freethreading_compatible=True
+"""Runs unary gRPC methods; grpc.pxd is the map.
+
+The statuses are those that gRPC's documents give to each mistake (statuscodes.md, PROTOCOL-HTTP2.md).
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint64_t
+from libc.string cimport strlen
+
+import asyncio
+import contextvars
+import functools
+import logging
+
+from fastnet_ext.core.headers cimport (
+    HEADER_CONTENT_TYPE, HEADER_GRPC_ENCODING, HEADER_GRPC_TIMEOUT, Field, HeaderBlock,
+)
+from fastnet_ext.exchange.exchange cimport BODY_STREAM, GONE_NOT, Exchange, LoopLocal
+from fastnet_ext.exchange.request cimport request_id
+from fastnet_ext.grpc.fields cimport parse_timeout
+from fastnet_ext.grpc.framing cimport FLAG_COMPRESSED, ReadEvent, new_reader
+from fastnet_ext.serve.errors import UnsupportedMediaType
+from fastnet_ext.serve.grpc_context cimport ServicerContext, SyncServicerContext
+from fastnet_ext.serve.grpc_wire cimport (
+    CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_OK, CODE_RESOURCE_EXHAUSTED, CODE_UNIMPLEMENTED,
+    CODE_UNKNOWN, COMPRESSION_NONE, COMPRESSION_UNKNOWN, GrpcEncoder, binary_fields_valid, compression_named,
+    decode_metadata, decompress, is_grpc,
+)
+from fastnet_ext.serve.http cimport HttpEndpoint
+from fastnet_ext.serve.plan cimport CallPlan
+from fastnet_ext.serve.runner cimport AsyncEndpoint, Runner, RunnerPool
+
+__all__ = ["GrpcEndpoint", "GrpcFallback"]
+
+
+cdef extern from "Python.h":
+    bint PyCoro_CheckExact(object candidate) noexcept
+
+
+cdef object log = logging.getLogger("fastnet.error")
+
+# The code a carrier is given to abort an answer that failed midway: INTERNAL_ERROR of RFC 9113, 7.
+cdef int INTERNAL_ERROR = 2
+
+# Characters of an exception's text that a status carries with App(debug=True): trailers have limits.
+cdef int MAX_DEBUG_TEXT = 1024
+
+
+cdef int refuse_media_type(HttpEndpoint refusals, Exchange x) except -1:
+    """415: the answer is plain HTTP, as whoever asked so speaks no gRPC."""
+    cdef str got = x.head.joined(HEADER_CONTENT_TYPE)
+    cdef object following = refusals.on_exception(x, UnsupportedMediaType("application/grpc", got or ""))
+    if following is not None:
+        (<RunnerPool>x.connection.local.runners).run(refusals, x, following)
+    return 0
+
+
+@cython.final
+cdef class GrpcEndpoint(AsyncEndpoint):
+    """Answers the calls of a unary method by ``handler(request, context)``.
+
+    ``plan``: in place of the handler; its first two parameters are message and context (slots 0 and 1).
+    ``thread``: the handler may block: it runs in the pool of threads. ``sync_context``: it is a ``def``
+    handler. ``deserialize`` and ``serialize`` make messages of bytes and back; without them the handler
+    deals in bytes. ``max_message``: bytes of a request message; above it RESOURCE_EXHAUSTED.
+    ``translate(exception)`` gives ``(code, details)`` for exceptions that the caller may know of, None
+    for others. ``refusals`` answers requests that are no gRPC.
+    """
+
+    def __init__(
+        self, handler, *, HttpEndpoint refusals not None, CallPlan plan=None, bint thread=False,
+        bint sync_context=False, deserialize=None, serialize=None, uint64_t max_message=MAX_MESSAGE, translate=None,
+    ):
+        self.handler = handler
+        self.plan = plan
+        self.in_thread = thread
+        self.sync_context = sync_context
+        self.deserialize = deserialize
+        self.serialize = serialize
+        self.max_message = max_message
+        self.translate = translate
+        self.refusals = refusals
+        self.encoder = GrpcEncoder()
+        self.body_mode = BODY_STREAM
+
+    cdef int start(self, Exchange x) except -1:
+        cdef GrpcCall call
+        cdef ServicerContext context
+        cdef bytes body
+        if not is_grpc(x.head):
+            return refuse_media_type(self.refusals, x)
+        context = ServicerContext(x)
+        context.encoder = self.encoder
+        call = GrpcCall.__new__(GrpcCall)
+        call.endpoint = self
+        call.context = context
+        call.reader = new_reader(self.max_message, FLAG_COMPRESSED)
+        x.call = context
+        x.responder = call
+        if call.open(x) and x.body_complete:
+            body = x.take_body()
+            call.on_data(x, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
+            if not x.ended:
+                call.on_end(x)
+        return 0
+
+    # --- the handler
+
+    cdef int call(self, Exchange x, GrpcCall call) except -1:
+        cdef ServicerContext context = call.context
+        cdef object request = call.message
+        call.message = None
+        if self.deserialize is not None:
+            try:
+                request = self.deserialize(request)
+            except Exception:
+                # The caller's mistake: no traceback of ours for it.
+                return context.end_call(CODE_INTERNAL, "the request message cannot be parsed")
+        context.running = True
+        try:
+            result = self.begin(x, context, request)
+        except Exception as error:
+            return self.fail(x, error)
+        if PyCoro_CheckExact(result):
+            return self.run(x, context, result)
+        if hasattr(type(result), "__await__"):
+            return self.run(x, context, _await_it(result))
+        return self.answer(x, result)
+
+    cdef object begin(self, Exchange x, ServicerContext context, object request):
+        """Call the handler: its coroutine, or what it returned."""
+        cdef object visible = SyncServicerContext(context) if self.sync_context else context
+        if self.plan is not None:
+            result = self.plan.call_with(x, [request, visible])
+        elif self.in_thread:
+            result = functools.partial(self.handler, request, visible)
+        else:
+            return self.handler(request, visible)
+        return _run_in_thread(x, result) if self.in_thread else result
+
+    cdef int run(self, Exchange x, ServicerContext context, object coroutine) except -1:
+        cdef RunnerPool pool = <RunnerPool>x.connection.local.runners
+        cdef Runner runner = pool.run(self, x, coroutine)
+        if not x.finished:
+            context.task = runner.task
+            if x.gone != GONE_NOT:
+                # The peer left during the first step, when there was no task to cancel yet.
+                context.cancel_task()
+        return 0
+
+    # --- what becomes of the handler's outcome
+
+    cdef object on_result(self, Exchange x, object value):
+        try:
+            self.answer(x, value)
+        except Exception:
+            log.exception("an answer could not be sent: %r", x.route)
+            x.abort(INTERNAL_ERROR)
+            x.finish()
+        return None
+
+    cdef object on_exception(self, Exchange x, object error):
+        self.fail(x, error)
+        return None
+
+    cdef int answer(self, Exchange x, object value) except -1:
+        cdef ServicerContext context
+        cdef object data = value
+        cdef str reason
+        if x.ended or x.gone != GONE_NOT:
+            return x.finish()
+        context = <ServicerContext>x.call
+        if context.abort_error is not None or context.status_code != CODE_OK:
+            return context.end_as_said()
+        try:
+            if self.serialize is not None:
+                data = self.serialize(value)
+            if type(data) is not bytes:
+                raise TypeError(f"a serialised message is bytes, not {type(data).__name__}")
+        except Exception as error:
+            log_failure(x, error, "returned what cannot be serialised")
+            reason = hidden(x, error, "the response message could not be serialised")
+            return context.end_call(CODE_INTERNAL, reason)
+        return context.answer(<bytes>data)
+
+    cdef int fail(self, Exchange x, object error) except -1:
+        cdef ServicerContext context
+        cdef bint cancelled = isinstance(error, asyncio.CancelledError)
+        if x.ended or x.gone != GONE_NOT:
+            if x.ended and not cancelled and not is_abort(error):
+                log_failure(x, error, "failed after its call was over")
+            return x.finish()
+        context = <ServicerContext>x.call
+        context.task = None
+        if context.abort_error is not None:
+            if error is not context.abort_error and not cancelled:
+                log_failure(x, error, "failed after it had aborted its call")
+            return context.end_as_said()
+        if cancelled:
+            return context.end_call(CODE_CANCELLED, "the handler was cancelled")
+        code, details = self.explain(x, context, error)
+        return context.end_call(code, details)
+
+    cdef tuple explain(self, Exchange x, ServicerContext context, object error):
+        """Code and details of an exception; what nobody foresaw is logged, its text kept from the caller."""
+        cdef object known = None
+        cdef int code = context.status_code
+        if isinstance(error, NotImplementedError) and code == CODE_UNIMPLEMENTED:
+            # What servicers that protoc generated do for methods that nobody wrote.
+            return code, context.status_details or "the method is not implemented"
+        if self.translate is not None:
+            known = self.translate(error)
+        if known is not None:
+            return known if code == CODE_OK else (code, context.status_details or known[1])
+        log_failure(x, error, "failed")
+        if code == CODE_OK:
+            code = CODE_UNKNOWN
+        return code, context.status_details or hidden(x, error, "Unexpected failure")
+
+
+async def _run_in_thread(Exchange x, call):
+    """What a call returns that runs in the pool of threads, with the context variables of this Task."""
+    cdef LoopLocal local = x.connection.local
+    cdef object run = contextvars.copy_context().run
+    if local.executor is None:
+        result = await local.loop.run_in_executor(None, run, call)
+    else:
+        result = await asyncio.wrap_future(local.executor.submit(run, call), loop=local.loop)
+    # Compiled or decorated coroutine functions do not always look like what they are.
+    return await result if hasattr(type(result), "__await__") else result
+
+
+async def _await_it(awaitable):
+    """A coroutine of something that can be awaited."""
+    return await awaitable
+
+
+cdef bint is_abort(object error) except -1:
+    return type(error).__name__ == "AbortError"
+
+
+cdef int log_failure(Exchange x, object error, str what) except -1:
+    cdef str identity = request_id(x)
+    log.error("gRPC %s %s [request %s]", x.path_text(), what, identity, exc_info=error, extra={"request_id": identity})
+    return 0
+
+
+cdef str hidden(Exchange x, object error, str sentence):
+    """A sentence with the request's id, by which the log has the reason; with App(debug=True), the reason."""
+    cdef str text = f"{sentence} (request {request_id(x)})"
+    if x.route is not None and getattr(x.route.app, "debug", False):
+        text += f": {type(error).__qualname__}: {error}"[:MAX_DEBUG_TEXT]
+    return text
+
+
+@cython.final
+cdef class GrpcFallback(Endpoint):
+    """Answers calls of methods that have no route.
+
+    ``find(path, metadata)`` may still give their ``GrpcEndpoint``; otherwise they end with ``code`` and
+    ``details``. ``refusals`` answers requests that are no gRPC.
+    """
+
+    def __init__(
+        self, *, HttpEndpoint refusals not None, find=None, int code=CODE_UNIMPLEMENTED, str details="Method not found!"
+    ):
+        self.find = find
+        self.code = code
+        self.details = details
+        self.refusals = refusals
+        self.encoder = GrpcEncoder()
+        self.body_mode = BODY_STREAM
+
+    cdef int start(self, Exchange x) except -1:
+        cdef GrpcEndpoint found = None
+        cdef int code = self.code
+        cdef str details = self.details
+        if not is_grpc(x.head):
+            return refuse_media_type(self.refusals, x)
+        if self.find is not None and binary_fields_valid(x.head):
+            try:
+                found = self.find(x.path_text(), decode_metadata(x.head))
+            except Exception as error:
+                log_failure(x, error, "could not be looked up")
+                code = CODE_UNKNOWN
+                details = hidden(x, error, "Unexpected failure")
+        if found is not None:
+            return found.start(x)
+        self.encoder.send_head(x, None, COMPRESSION_NONE)
+        return self.encoder.send_end(x, code, details, None)
+
+
+@cython.final
+cdef class GrpcCall(Responder):
+    """The request side of one call."""
+
+    cdef int open(self, Exchange x) except -1:
+        cdef HeaderBlock head = x.head
+        cdef ServicerContext context = self.context
+        cdef const Field* field = head.find(HEADER_GRPC_TIMEOUT)
+        cdef int64_t microseconds
+        if field is not NULL:
+            microseconds = parse_timeout(head.at(field.value), field.value.size)
+            if microseconds < 0:
+                context.end_call(CODE_INTERNAL, "grpc-timeout is malformed")
+                return 0
+            if microseconds == 0:
+                context.end_call(CODE_DEADLINE_EXCEEDED, "the deadline of the call has passed")
+                return 0
+            context.arm(microseconds)
+        field = head.find(HEADER_GRPC_ENCODING)
+        if field is not NULL:
+            self.compression = compression_named(head.at(field.value), field.value.size)
+            if self.compression == COMPRESSION_UNKNOWN:
+                self.endpoint.encoder.send_accepted(x)
+                context.end_call(CODE_UNIMPLEMENTED, "nobody here knows the compression of the messages")
+                return 0
+        if not binary_fields_valid(head):
+            context.end_call(CODE_INTERNAL, "a binary metadata value is not base64")
+            return 0
+        return 1
+
+    cdef int on_data(self, Exchange x, char* data, Py_ssize_t size) except -1:
+        cdef size_t used = 0, consumed = 0
+        cdef ReadEvent event
+        cdef str reason
+        while not x.ended:
+            event = self.reader.next(data + used, <size_t>size - used, &consumed)
+            used += consumed
+            if event == ReadEvent.NEED_DATA:
+                return 0
+            if event == ReadEvent.FAILED:
+                reason = self.reader.reason[:strlen(self.reader.reason)].decode("ascii")
+                return self.context.end_call(self.reader.status, reason)
+            self.take(x)
+        return 0
+
+    cdef int take(self, Exchange x) except -1:
+        """A message is there."""
+        cdef bytes message
+        if self.message is not None:
+            return self.context.end_call(CODE_UNIMPLEMENTED, "a unary call takes one message, not several")
+        message = PyBytes_FromStringAndSize(self.reader.message, self.reader.message_size)
+        if self.reader.flag & FLAG_COMPRESSED:
+            if self.compression == COMPRESSION_NONE:
+                return self.context.end_call(CODE_INTERNAL, "a compressed message in a call without grpc-encoding")
+            try:
+                message = decompress(message, self.compression, self.endpoint.max_message)
+            except OverflowError:
+                return self.context.end_call(CODE_RESOURCE_EXHAUSTED, "message larger than the limit")
+            except ValueError:
+                return self.context.end_call(CODE_INTERNAL, "a message cannot be decompressed")
+        self.message = message
+        return 0
+
+    cdef int on_end(self, Exchange x) except -1:
+        if self.context.running:
+            return 0
+        if not self.reader.at_boundary():
+            return self.context.end_call(CODE_INTERNAL, "the request ended within a message")
+        if self.message is None:
+            return self.context.end_call(CODE_UNIMPLEMENTED, "a unary call takes one message, not none")
+        return self.endpoint.call(x, self)
+
+    cdef int on_gone(self, Exchange x, int why) except -1:
+        cdef ServicerContext context = self.context
+        context.disarm()
+        if not context.running:
+            return x.finish()
+        return context.cancel_task()

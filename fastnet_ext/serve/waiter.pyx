@@ -1,0 +1,85 @@
+# cython: freethreading_compatible=True
+"""A future without a result that is used for one wait after the other; waiter.pxd is the map."""
+
+cimport cython
+
+import asyncio
+
+from fastnet_ext.serve.runner cimport RunnerPool
+
+
+cdef extern from "Python.h":
+    int PyContext_Enter(object context) except -1
+    int PyContext_Exit(object context) except -1
+
+
+@cython.final
+cdef class Waiter:
+    """Made by the engine for whoever waits for a peer; handlers never see one."""
+
+    def __init__(self, RunnerPool pool not None):
+        self.pool = pool
+        self._asyncio_future_blocking = False
+
+    cdef Waiter wait(self):
+        self.cancel_requested = False
+        self._asyncio_future_blocking = True
+        return self
+
+    cdef int wake(self, bint direct) except -1:
+        cdef RunnerPool pool = self.pool
+        cdef object wakeup = self.wakeup
+        cdef object context = self.context
+        if wakeup is None:
+            return 0
+        self.wakeup = self.context = None
+        if not direct or not pool.in_batch or not pool.eager:
+            pool.local.loop.call_soon(wakeup, self, context=context)
+            return 0
+        # Now a task is current: nothing may be stepped from within its step.
+        pool.in_batch = False
+        PyContext_Enter(context)
+        try:
+            wakeup(self)
+        finally:
+            PyContext_Exit(context)
+            pool.in_batch = True
+        return 0
+
+    cdef int abandon(self) except -1:
+        self.wakeup = self.context = None
+        return 0
+
+    # --- the future protocol, for the Task; what each wait calls is bound as cheaply as possible
+
+    def get_loop(self):
+        return self.pool.local.loop
+
+    @cython.binding(False)
+    def add_done_callback(self, callback, *, context=None):
+        self.wakeup = callback
+        self.context = context
+
+    def remove_done_callback(self, callback):
+        self.wakeup = None
+        return 1
+
+    def done(self):
+        return self.wakeup is None
+
+    def cancelled(self):
+        return self.cancel_requested
+
+    @cython.binding(False)
+    def result(self):
+        if self.cancel_requested:
+            raise asyncio.CancelledError()
+        return None
+
+    def cancel(self, msg=None):
+        """``Task.cancel()`` reached a waiting Task: step it with CancelledError."""
+        if self.wakeup is None:
+            return False
+        self.cancel_requested = True
+        self.wake(False)
+        return True

@@ -1,0 +1,75 @@
+"""WebSocket handlers: the hand-shake, what the handler holds, and what becomes of its outcome.
+
+    WebSocketEndpoint       of a route: checks the hand-shake, starts the handler
+    WebSocket               what the handler sees: a Call that sends and receives
+    HandlerRun              what becomes of what the handler returns or raises
+    WebSocketDriver         of one connection, see websocket_driver.pxd
+
+References: the exchange holds the driver (x.responder) and the WebSocket (x.call), the WebSocket holds
+both others, the driver holds the handler's Task. `Exchange.finish` cuts the first two, the handler's
+end the last, so nothing is left to the garbage collector.
+"""
+
+from libc.stdint cimport uint16_t
+
+from fastnet_ext.exchange.exchange cimport Endpoint, Exchange
+from fastnet_ext.exchange.query cimport QueryParams
+from fastnet_ext.exchange.request cimport Call
+from fastnet_ext.serve.http cimport HttpEndpoint
+from fastnet_ext.serve.json cimport JsonEncoder
+from fastnet_ext.serve.plan cimport CallPlan
+from fastnet_ext.serve.runner cimport AsyncEndpoint
+from fastnet_ext.serve.websocket_driver cimport WebSocketDriver
+from fastnet_ext.websocket.session cimport Limits
+
+
+cdef class WebSocketEndpoint(Endpoint):
+    cdef readonly CallPlan plan         # its call returns the handler's coroutine
+    cdef HttpEndpoint refusals          # sends the answer when the hand-shake is refused
+    cdef Limits limits
+
+    # The hand-shake: origins in lower case, None for those of our own host, empty tuple of subprotocols for none.
+    cdef readonly object origins
+    cdef readonly tuple subprotocols
+
+    # JSON out; of WebSocket[In, Out]: message -> value and value -> message, None when messages are taken as they are.
+    cdef JsonEncoder encoder
+    cdef object decode
+    cdef object encode
+
+    # Raises HandshakeRefused.
+    cdef int check(self, Exchange x) except -1
+    cdef int check_origin(self, Exchange x) except -1
+
+
+cdef class WebSocket(Call):
+    cdef WebSocketEndpoint endpoint
+    cdef WebSocketDriver driver
+    cdef readonly str subprotocol       # the one agreed on, None before and without
+    cdef QueryParams _query
+    cdef dict _cookies
+
+    # Answer the hand-shake; nothing happens when it was answered.
+    cdef int _open(self) except -1
+    cdef int _accept(self, str subprotocol, object headers) except -1
+
+
+cdef class Receive:
+    """One wait for a message: done at once when one is there."""
+
+    cdef WebSocket ws
+    cdef bint iterating                 # the end is StopAsyncIteration
+    cdef bint waiting
+    cdef object convert                 # message -> result, None
+
+    cdef int _give_up(self) except -1
+
+
+cdef class HandlerRun(AsyncEndpoint):
+    cdef WebSocketEndpoint endpoint
+    cdef WebSocket ws                   # None when the hand-shake was refused before there was one
+    cdef object refusal                 # the exception that is being answered instead of the hand-shake
+
+    cdef object refuse(self, Exchange x, object error)
+    cdef object answer(self, Exchange x, object response)
+    cdef int ended(self, Exchange x, uint16_t code, str reason) except -1

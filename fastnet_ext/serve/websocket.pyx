@@ -1,0 +1,554 @@
+# cython: freethreading_compatible=True
+"""Runs WebSocket handlers (RFC 6455) on whatever carries an exchange; websocket.pxd is the map."""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from libc.stdint cimport uint16_t
+from libc.string cimport strlen
+
+import asyncio
+import logging
+import types
+from collections.abc import Mapping
+
+import msgspec
+
+from fastnet_ext.core.headers cimport HEADER_ORIGIN, Field
+from fastnet_ext.exchange.exchange cimport BODY_STREAM, Exchange
+from fastnet_ext.exchange.head cimport ResponseHead
+from fastnet_ext.exchange.request cimport Call, Request, request_id, request_of
+from fastnet_ext.exchange.response cimport Response, check_name, check_value
+from fastnet_ext.serve.errors import HandshakeRefused, InvalidMessage, WebSocketDisconnect
+from fastnet_ext.serve.http cimport HttpEndpoint
+from fastnet_ext.serve.json cimport JsonEncoder
+from fastnet_ext.serve.plan cimport CallPlan
+from fastnet_ext.serve.runner cimport AsyncEndpoint, Runner, RunnerPool
+from fastnet_ext.serve.websocket_driver cimport WebSocketDriver, as_exception, new_driver, ready
+from fastnet_ext.websocket.handshake cimport (
+    accept_key, check_request, choose_subprotocol, offered_subprotocols, request_key, same_origin,
+)
+from fastnet_ext.websocket.session cimport Limits
+
+
+cdef extern from "Python.h":
+    void PyErr_SetObject(object kind, object value)
+
+__all__ = ["HandshakeRefused", "InvalidMessage", "WebSocket", "WebSocketDisconnect", "WebSocketEndpoint"]
+
+cdef object log = logging.getLogger("fastnet.error")
+
+# INTERNAL_ERROR of RFC 9113, 7: given to a carrier to abort an answer that cannot be rendered.
+cdef int INTERNAL_ERROR = 2
+
+cdef enum:
+    # Close codes, RFC 6455, 7.4.1.
+    NORMAL_CLOSURE = 1000
+    GOING_AWAY = 1001
+    UNSUPPORTED_DATA = 1003
+    INVALID_PAYLOAD = 1007
+    SERVER_ERROR = 1011
+
+
+# --- the hand-shake
+
+cdef class WebSocketEndpoint(Endpoint):
+    """Answers the WebSocket hand-shakes of a route by calling a handler.
+
+    The plan's call returns the handler's coroutine. ``refusals`` sends the answers of hand-shakes that
+    are refused. ``origins``: the pages that may connect, as browsers name them
+    (``"https://example.com"``, ``"null"``) or ``"*"`` for all; None for those of the request's own
+    host. Whoever sends no Origin is no browser, and may always. ``subprotocols`` in order of
+    preference. ``max_message`` in bytes. ``decode(message)`` and ``encode(value)`` stand between messages and typed values.
+    """
+
+    def __init__(
+        self, CallPlan plan not None, HttpEndpoint refusals not None, *, origins=None, subprotocols=(),
+        max_message=1024 * 1024, JsonEncoder encoder=None, decode=None, encode=None,
+    ):
+        self.body_mode = BODY_STREAM
+        self.plan = plan
+        self.refusals = refusals
+        self.limits = Limits(message=max_message)
+        self.origins = None if origins is None else frozenset([origin.lower().rstrip("/") for origin in origins])
+        self.subprotocols = tuple(subprotocols)
+        self.encoder = encoder if encoder is not None else JsonEncoder()
+        self.decode = decode
+        self.encode = encode
+
+    cdef int start(self, Exchange x) except -1:
+        cdef HandlerRun run = HandlerRun.__new__(HandlerRun)
+        cdef WebSocketDriver driver
+        cdef Runner runner
+        cdef object coroutine
+        run.endpoint = self
+        try:
+            self.check(x)
+            run.ws = new_websocket(self, x)
+            coroutine = self.plan.call(x)
+        except Exception as error:
+            coroutine = run.refuse(x, error)
+        if coroutine is None:
+            return 0
+        runner = (<RunnerPool>x.connection.local.runners).run(run, x, coroutine)
+        if run.ws is not None:
+            driver = run.ws.driver
+            if not driver.handler_done:
+                driver.task = runner.task
+        return 0
+
+    cdef int check(self, Exchange x) except -1:
+        cdef const char* why = NULL
+        cdef bint upgrade = x.version < 20
+        cdef int status = check_request(x.head, upgrade, &why)
+        cdef dict headers = {}
+        if not status and upgrade and (x.version < 11 or x.content_length != 0):
+            # RFC 6455, 4.1. A body would have to be read before the protocol changes (RFC 9110, 7.8).
+            status = 400
+            why = b"a WebSocket is opened with HTTP/1.1 and without a body"
+        if status == 426:
+            headers = {"upgrade": "websocket", "sec-websocket-version": "13"}
+        elif status == 405:
+            headers = {"allow": "GET"}
+        if status:
+            raise HandshakeRefused(status, why[:strlen(why)].decode("ascii"), headers)
+        return self.check_origin(x)
+
+    cdef int check_origin(self, Exchange x) except -1:
+        cdef const Field* field = x.head.find(HEADER_ORIGIN)
+        cdef str origin
+        if field is NULL:
+            return 0
+        origin = x.head.text(field.value)
+        if self.origins is None:
+            if not same_origin(x.head):
+                raise HandshakeRefused(
+                    403,
+                    f"pages of {origin} may not connect: only those of this host may, "
+                    "unless the route says origins=[...]",
+                )
+        elif "*" not in self.origins and (
+            origin.lower() not in self.origins or x.head.find_next(HEADER_ORIGIN, field) is not NULL
+        ):
+            raise HandshakeRefused(
+                403, f"pages of {origin} may not connect: the route's origins=[...] do not list them"
+            )
+        return 0
+
+
+cdef WebSocket new_websocket(WebSocketEndpoint endpoint, Exchange x):
+    """The WebSocket of an exchange, known to it, and its driver."""
+    cdef WebSocket ws = WebSocket.__new__(WebSocket)
+    Call.__init__(ws, x)
+    ws.endpoint = endpoint
+    ws.driver = new_driver(x, endpoint.limits)
+    x.call = ws
+    x.responder = ws.driver
+    return ws
+
+
+# --- the handler's outcome
+
+@cython.final
+cdef class HandlerRun(AsyncEndpoint):
+    """What becomes of what one handler returns or raises."""
+
+    cdef object on_result(self, Exchange x, object value):
+        if self.refusal is None:
+            self.ended(x, NORMAL_CLOSURE, "")
+        elif isinstance(value, Response) and not x.status:
+            try:
+                return self.answer(x, value)
+            except Exception as error:
+                return self.refuse(x, error)
+        else:
+            x.finish()
+        return None
+
+    cdef object on_exception(self, Exchange x, object error):
+        cdef str identity, told
+        if self.refusal is not None or not self.ws.driver.accepted:
+            return self.refuse(x, error)
+        if isinstance(error, WebSocketDisconnect):
+            self.ended(x, NORMAL_CLOSURE, "")
+        elif isinstance(error, InvalidMessage):
+            told = brief(str(error))
+            self.ended(x, error.code, told)
+        elif isinstance(error, asyncio.CancelledError):
+            self.ended(x, GOING_AWAY, "")
+        else:
+            identity = request_id(x)
+            if isinstance(error, Exception):
+                log.error(
+                    "the WebSocket handler of %s failed [request %s]", x.path_text(), identity,
+                    exc_info=error, extra={"request_id": identity},
+                )
+            told = brief(f"the server failed; its log has the reason under request {identity}")
+            self.ended(x, SERVER_ERROR, told)
+        return None
+
+    cdef int ended(self, Exchange x, uint16_t code, str reason) except -1:
+        """The handler is done: open and close what it did not."""
+        cdef WebSocketDriver driver = self.ws.driver
+        try:
+            if not x.gone:
+                self.ws._open()
+                driver.close(x, code, reason)
+        except Exception:
+            log.exception("a WebSocket could not be closed: %r", x.route)
+            x.abort(INTERNAL_ERROR)
+        return driver.handler_ended(x)
+
+    cdef object refuse(self, Exchange x, object error):
+        """Answer with an error in place of the hand-shake. The coroutine to go on with, None when all is done."""
+        cdef object response
+        cdef bint again = self.refusal is not None
+        self.refusal = error
+        x.responder = None
+        if self.ws is not None:
+            self.ws.driver.handler_ended(x)
+        if x.gone or x.ended:
+            x.finish()
+            return None
+        if again or x.status or not isinstance(error, Exception):
+            if isinstance(error, Exception):
+                log.error("the error of a WebSocket hand-shake could not be answered: %r", x.route, exc_info=error)
+            x.abort(INTERNAL_ERROR)
+            x.finish()
+            return None
+        try:
+            response = x.route.on_error(request_of(x), error)
+            return self.answer(x, response) if isinstance(response, Response) else response
+        except Exception as second:
+            return self.refuse(x, second)
+
+    cdef object answer(self, Exchange x, object response):
+        cdef object following
+        if isinstance(self.refusal, HandshakeRefused) and (<Response>response).status == self.refusal.status:
+            # RFC 9110 and RFC 6455, 4.4 ask for them, whoever renders the error.
+            for name, value in self.refusal.headers.items():
+                if name not in response.headers:
+                    response.headers[name] = value
+        following = self.endpoint.refusals.answer_response(x, response)
+        if following is None:
+            x.finish()
+        return following
+
+
+cdef str brief(str text):
+    """The beginning of a text that fits a Close frame: 123 bytes."""
+    return text.encode("utf-8", "replace")[:123].decode("utf-8", "ignore")
+
+
+# --- what a handler waits on
+
+@cython.final
+@cython.freelist(16)
+cdef class Receive:
+    """The wait for the next message; may be awaited once, or handed to ``asyncio.create_task``."""
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef WebSocket ws = self.ws
+        cdef WebSocketDriver driver = ws.driver
+        cdef object message
+        if self.waiting:
+            self.waiting = driver.receiving = False
+        else:
+            if driver.receiving:
+                raise RuntimeError("another task is receiving from this WebSocket: one at a time")
+            if not driver.accepted:
+                ws._open()
+        if driver.count:
+            message = driver.take(ws.x)
+            if self.convert is not None:
+                message = self.convert(message)
+                raise StopIteration(message)
+            # A bare raise in __next__ only returns NULL: with what is set here, no instance and no
+            # traceback are made. Right for a value that is neither a tuple nor an exception.
+            PyErr_SetObject(StopIteration, message)
+            raise StopIteration
+        if driver.close_code:
+            if self.iterating:
+                raise StopAsyncIteration
+            raise driver.disconnect()
+        self.waiting = driver.receiving = True
+        return driver.waiter.wait()
+
+    def send(self, value):
+        return self.__next__()
+
+    def throw(self, kind, value=None, traceback=None):
+        self._give_up()
+        raise as_exception(kind, value)
+
+    def close(self):
+        self._give_up()
+
+    cdef int _give_up(self) except -1:
+        if self.waiting:
+            self.waiting = self.ws.driver.receiving = False
+            self.ws.driver.waiter.abandon()
+        return 0
+
+
+# --- what a handler holds
+
+def _as_text(message):
+    if not isinstance(message, str):
+        raise InvalidMessage("this connection takes text, not binary messages", code=UNSUPPORTED_DATA)
+    return message
+
+
+def _as_bytes(message):
+    if not isinstance(message, bytes):
+        raise InvalidMessage("this connection takes binary messages, not text", code=UNSUPPORTED_DATA)
+    return message
+
+
+@cython.final
+cdef class WebSocket(Call):
+    """One WebSocket connection, and the request that opened it.
+
+    ``async for message in ws`` gives each message as ``str`` or ``bytes`` until the connection is
+    closed. The hand-shake is answered by the first receive, send or iteration, or by ``accept()``;
+    until then a handler may refuse it by raising ``HTTPException``.
+    """
+
+    @classmethod
+    def __class_getitem__(cls, types_):
+        """``WebSocket[In, Out]``: messages are decoded into ``In``, and values of ``Out`` sent as JSON."""
+        return types.GenericAlias(cls, types_)
+
+    # --- the hand-shake
+
+    def accept(self, subprotocol=None, headers=None):
+        """Answer the hand-shake now; awaiting the result is optional.
+
+        ``subprotocol`` must be one that the client offers; without it the first of the route's that it
+        offers is taken. ``headers``, a mapping or pairs, are added to the answer. Raises
+        ``RuntimeError`` when the hand-shake was answered before, ``ValueError`` for what cannot be
+        sent, ``WebSocketDisconnect`` when the client is gone.
+        """
+        if self.driver.accepted:
+            raise RuntimeError("the WebSocket was accepted before: by accept(), or by the first receive or send")
+        self._accept(subprotocol, headers)
+        return ready()
+
+    cdef int _open(self) except -1:
+        if not self.driver.accepted:
+            return self._accept(None, None)
+        return 0
+
+    cdef int _accept(self, str subprotocol, object headers) except -1:
+        cdef Exchange x = self.x
+        cdef bint upgrade = x.version < 20
+        cdef list fields = []
+        if x.gone or x.ended:
+            raise self.driver.disconnect()
+        if subprotocol is None:
+            subprotocol = choose_subprotocol(self.head, self.endpoint.subprotocols)
+        elif subprotocol not in offered_subprotocols(self.head):
+            raise ValueError(f"the client does not offer the subprotocol {subprotocol!r}")
+        if upgrade:
+            fields.append((b"upgrade", b"websocket"))
+            fields.append((b"sec-websocket-accept", accept_key(request_key(self.head))))
+        if subprotocol is not None:
+            fields.append((b"sec-websocket-protocol", subprotocol.encode("ascii")))
+        if headers is not None:
+            fields += handshake_fields(headers)
+        x.open_tunnel(ResponseHead(101 if upgrade else 200, fields))
+        self.subprotocol = subprotocol
+        return self.driver.opened(x)
+
+    # --- receiving
+
+    def __aiter__(self):
+        return self
+
+    def __anext__(self):
+        cdef Receive wait = Receive.__new__(Receive)
+        wait.ws = self
+        wait.iterating = True
+        wait.convert = self.endpoint.decode
+        return wait
+
+    def receive(self):
+        """``await ws.receive()``: the next message.
+
+        Raises ``WebSocketDisconnect`` when the connection is closed and all messages before are taken,
+        and ``RuntimeError`` while another task receives. A cancelled wait loses no message.
+        """
+        return self._receive(self.endpoint.decode)
+
+    def receive_text(self):
+        """The next message, which must be text: ``InvalidMessage`` otherwise, which closes with 1003."""
+        return self._receive(_as_text)
+
+    def receive_bytes(self):
+        """The next message, which must be binary: ``InvalidMessage`` otherwise, which closes with 1003."""
+        return self._receive(_as_bytes)
+
+    def receive_json(self, type=None):
+        """The next message as JSON, converted to ``type``: ``InvalidMessage`` otherwise, which closes with 1007."""
+        cdef object app = None if self.route is None else self.route.app
+        convert = _JsonMessage(type, getattr(app, "dec_hook", None))
+        return self._receive(convert)
+
+    def _receive(self, convert):
+        cdef Receive wait = Receive.__new__(Receive)
+        wait.ws = self
+        wait.convert = convert
+        return wait
+
+    # --- sending
+
+    def send(self, message):
+        """Send ``str`` as a text message, ``bytes``, ``bytearray`` or ``memoryview`` as a binary one.
+
+        It is written at once. What is returned may be awaited: until a slow peer has taken what was
+        sent before. Raises ``WebSocketDisconnect`` when the connection is closed, ``TypeError`` for
+        other values (unless the handler's ``WebSocket[In, Out]`` says what to make of them), and
+        ``UnicodeEncodeError`` for text with surrogates.
+        """
+        cdef const char* data
+        cdef Py_ssize_t size = 0
+        cdef Py_buffer view
+        if not self.driver.accepted:
+            self._open()
+        if isinstance(message, str):
+            data = PyUnicode_AsUTF8AndSize(message, &size)
+            return self.driver.send_message(self.x, True, data, size, message)
+        if isinstance(message, bytes):
+            data = PyBytes_AS_STRING(message)
+            size = PyBytes_GET_SIZE(message)
+            return self.driver.send_message(self.x, False, data, size, message)
+        if isinstance(message, (bytearray, memoryview)):
+            PyObject_GetBuffer(message, &view, PyBUF_SIMPLE)
+            try:
+                data = <const char*>view.buf
+                size = view.len
+                return self.driver.send_message(self.x, False, data, size, None)
+            finally:
+                PyBuffer_Release(&view)
+        if self.endpoint.encode is None:
+            raise TypeError(f"a message is str or bytes, not {type(message).__name__}: send_json() sends other values")
+        encoded = self.endpoint.encode(message)
+        return self._send_text(encoded)
+
+    def send_json(self, value):
+        """Send a value as a text message of JSON, in the dialect of the application's answers."""
+        cdef bytes data = self.endpoint.encoder.encode(value)
+        if not self.driver.accepted:
+            self._open()
+        return self._send_text(data)
+
+    def _send_text(self, bytes data not None):
+        cdef const char* text = data
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        return self.driver.send_message(self.x, True, text, size, data)
+
+    def ping(self, bytes data not None=b""):
+        """Send a Ping of up to 125 bytes (``ValueError`` above that). Pings of the peer are answered by themselves."""
+        cdef const char* payload = data
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        if not self.driver.accepted:
+            self._open()
+        return self.driver.send_ping(self.x, payload, size)
+
+    # --- the close
+
+    def close(self, code=1000, str reason not None=""):
+        """Close the connection; nothing happens when it is closed.
+
+        The Close frame is sent at once, what was received and not taken is dropped, and the
+        peer has 10 seconds to answer, which nobody needs to wait for. ``reason`` has up to 123
+        bytes of UTF-8. Raises ``ValueError`` for what RFC 6455 does not let an endpoint send.
+        """
+        if not self.driver.accepted:
+            self._open()
+        if not 1000 <= code <= 4999:
+            raise ValueError(f"{code} is no close code: 1000 to 4999")
+        self.driver.close(self.x, code, reason)
+        return ready()
+
+    @property
+    def closed(self):
+        """Whether either side has closed, or the connection is gone."""
+        return self.driver.close_code != 0
+
+    @property
+    def close_code(self):
+        """The code of the first Close frame, 1006 when the connection ended without one; None while open."""
+        return self.driver.close_code or None
+
+    @property
+    def close_reason(self):
+        """The reason in the first Close frame; empty without one."""
+        return self.driver.close_reason
+
+    # --- the request
+
+    @property
+    def scheme(self):
+        """"wss" or "ws", by the connection."""
+        return "wss" if self.connection.secure else "ws"
+
+    @property
+    def url(self):
+        """The whole URL as it came: ``wss://example.com/chat?room=1``."""
+        return self.scheme + "://" + Request(self.x).url.partition("://")[2]
+
+    @property
+    def query_params(self):
+        """The decoded query, ``QueryParams``."""
+        if self._query is None:
+            self._query = Request(self.x).query_params
+        return self._query
+
+    @property
+    def cookies(self):
+        """The cookies by name. What does not read as a cookie is left out."""
+        if self._cookies is None:
+            self._cookies = Request(self.x).cookies
+        return self._cookies
+
+
+cdef list handshake_fields(headers):
+    """Fields that a handler adds to the answer of the hand-shake, validated."""
+    cdef bytes name
+    cdef list fields = []
+    for key, value in headers.items() if isinstance(headers, Mapping) else headers:
+        name = check_name(key)
+        if name.startswith(b"sec-websocket-") or name in (b"connection", b"content-length", b"upgrade"):
+            raise ValueError(f"header {key!r} belongs to the hand-shake")
+        fields.append((name, check_value(name, value)))
+    return fields
+
+
+@cython.final
+cdef class _JsonMessage:
+    """Makes a value of a message."""
+
+    cdef object type
+    cdef object dec_hook
+
+    def __init__(self, type, dec_hook):
+        self.type = type
+        self.dec_hook = dec_hook
+
+    def __call__(self, message):
+        try:
+            if self.type is None:
+                return msgspec.json.decode(message)
+            if hasattr(self.type, "model_validate_json"):
+                return self.type.model_validate_json(message)
+            return msgspec.json.decode(message, type=self.type, dec_hook=self.dec_hook)
+        except (ValueError, RecursionError) as error:
+            raise InvalidMessage(f"the message is not what was expected: {error}", code=INVALID_PAYLOAD) from error

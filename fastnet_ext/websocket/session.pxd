@@ -1,0 +1,169 @@
+"""One WebSocket connection after its hand-shake, either role: bytes in, events and bytes out.
+
+The driver's loop, for every piece of input:
+
+    while size:
+        event = session.next(out, data, size, &consumed)
+        data += consumed
+        size -= consumed
+        if event == Event.NEED_DATA: break      # everything is consumed
+        ...                                     # act on the event, flush `out` when convenient
+
+Answers that the protocol asks for (Pong, the echo of Close, the Close of a failure) are appended to
+`out`, which the driver owns. An event is about the past only: what it caused is in `out` already, so
+a driver that still owes answers to earlier messages appends those before it calls `next` again.
+
+The enums' names are scoped (Event.CLOSE, Role.SERVER, State.OPEN), so a driver of several protocols
+can cimport each `Event` under a name of its own.
+"""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+
+from fastnet_ext.core.buffer cimport Buffer
+from fastnet_ext.websocket.frames cimport CONTROL_MAX, HEADER_MAX, Fault, Frame
+
+
+cdef extern from "fastnet_ext/websocket/states.h" nogil:
+    # The states, and the table of what each allows: see states.h.
+    ctypedef enum State "fn_ws_state":
+        OPEN "FN_WS_OPEN"
+        CLOSING "FN_WS_CLOSING"
+        CLOSED "FN_WS_CLOSED"
+        ENDED_BY_FAULT "FN_WS_FAILED"
+
+    ctypedef enum Input "fn_ws_input":
+        SEND_DATA "FN_WS_SEND_DATA"
+        SEND_CONTROL "FN_WS_SEND_CONTROL"
+        SEND_CLOSE "FN_WS_SEND_CLOSE"
+        RECEIVE_FRAME "FN_WS_RECEIVE_FRAME"
+        RECEIVE_CLOSE "FN_WS_RECEIVE_CLOSE"
+        BREAK_RULE "FN_WS_BREAK_RULE"
+        END_OF_INPUT "FN_WS_END_OF_INPUT"
+
+    enum:
+        REFUSED "FN_WS_REFUSED"
+
+    const uint8_t TRANSITIONS "FN_WS_TRANSITIONS" [4][7]
+
+
+cdef enum Role:
+    SERVER  # expects masked frames, sends them unmasked
+    CLIENT  # the other way round; keys come from the system's random source
+
+
+cdef enum Event:
+    RAISED = -1   # a Python exception is set (MemoryError; urandom failed)
+    NEED_DATA = 0
+    MESSAGE       # message, message_size, is_text
+    PING          # control, control_size; the Pong is in `out`, unless automatic_pong is off
+    PONG          # control, control_size
+    CLOSE         # close_code, close_reason; the echo is in `out`, unless we had sent Close before
+    FAILED        # close_code, close_reason; the Close is in `out`, unless we had sent one before
+
+
+cdef class Limits:
+    """What one peer may make a session hold; shared by the sessions of a route, never changed in use."""
+
+    # Bytes of one message, all its fragments together. A frame that would exceed it is refused by its
+    # header, before any of its payload is kept (1009).
+    cdef readonly uint64_t message
+    # Fragments of one message, empty ones included (1008). Fragments are appended to one run of bytes, so
+    # they cost no memory of their own; the count bounds the work that a message of any size can cause.
+    cdef readonly uint32_t fragments
+
+
+cdef class Session:
+    # Who we are, where we are in the connection's life, what the peer may send.
+    cdef readonly uint8_t role          # Role
+    cdef readonly uint8_t state         # State
+    cdef public bint automatic_pong     # answer pings in `next` (the default)
+    cdef uint64_t message_limit
+    cdef uint32_t fragment_limit
+    # The reserved bits that an agreed extension uses; others fail the connection. No extension: 0.
+    cdef uint8_t rsv_allowed
+
+    # The frame being read. A header in pieces waits in `header`; `fault` says what is wrong with the last one
+    # by itself. With `in_frame`, `frame` is the header of the frame being read, `left` the payload bytes still
+    # to come and frame.key the key turned to the next of them.
+    cdef char header[HEADER_MAX]
+    cdef uint8_t header_have
+    cdef bint in_frame
+    cdef Frame frame
+    cdef Fault fault
+    cdef uint64_t left
+    # A control frame's payload in pieces; those in one piece stay where they arrived.
+    cdef char control_bytes[CONTROL_MAX]
+    cdef uint8_t control_have
+
+    # The message being read: its opcode (0 between messages), the fragments begun, the bytes that arrived
+    # before its last frame was whole. `delivered`: `assembled` was handed out and is emptied by `next`.
+    cdef uint8_t opcode
+    cdef uint8_t utf8
+    cdef bint delivered
+    cdef uint32_t fragments
+    cdef Buffer assembled
+
+    # What the last event brought. All pointers are valid until the next call of `next` only: they point
+    # into the caller's data, into this session, or (the reason of a failure) at a constant.
+    cdef const char* message
+    cdef size_t message_size
+    cdef bint is_text                   # then `message` is valid UTF-8
+    cdef const char* control
+    cdef size_t control_size
+    cdef readonly uint16_t close_code   # 0 until closed; 1005 without a code, 1006 without a Close frame
+    cdef const char* close_reason       # valid UTF-8, not terminated
+    cdef size_t close_reason_size
+
+    # Sending: within a fragmented message (send_fragment), and the client's store of random masks.
+    cdef bint sending
+    cdef bytes masks
+    cdef Py_ssize_t masks_used
+
+    # Read on. `data` is writable: payloads are unmasked in place. A message that lies whole and in one
+    # frame within `data` is delivered as a view into it; everything else is collected here, so the
+    # caller keeps no carry: with NEED_DATA all of `data` is consumed. After CLOSE or FAILED, and after
+    # `receive_end`, input is dropped.
+    cdef Event next(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED
+    # The transport's input has ended. Without a Close frame before, close_code becomes 1006.
+    cdef void receive_end(self) noexcept
+
+    # Whether messages can be sent: neither side has closed, nothing failed.
+    cdef inline bint can_send(self) noexcept:
+        return self.state == State.OPEN
+
+    # Bytes of memory held for a message in pieces.
+    cdef inline size_t held(self) noexcept:
+        return self.assembled.capacity
+
+    # Each appends one frame to `out`, or raises: StateError (no frame of that kind may be sent now),
+    # ValueError (RFC 6455 forbids that content), MemoryError. A failed call leaves `out` and the state as
+    # they were. Text is the caller's promise to be UTF-8. `data` must stay put during the call; a client's
+    # long payloads are masked without the GIL.
+    cdef int send_message(self, Buffer* out, bint text, const char* data, size_t size) except -1
+    # A message in several frames: the first call says whether it is text, `final` ends it. Control frames
+    # may be sent in between, other messages may not.
+    cdef int send_fragment(self, Buffer* out, bint text, const char* data, size_t size, bint final) except -1
+    cdef int send_ping(self, Buffer* out, const char* data, size_t size) except -1
+    cdef int send_pong(self, Buffer* out, const char* data, size_t size) except -1
+    # Code 1005 sends a Close without code and reason.
+    cdef int send_close(self, Buffer* out, uint16_t code, const char* reason, size_t size) except -1
+    # For servers that write a long payload apart from its header: put the header of a whole message at
+    # `header` (HEADER_MAX bytes) and return its size. Raises as send_message does.
+    cdef int message_header(self, bint text, size_t size, char* header) except -1
+
+    cdef bint _take_header(self, const char* data, size_t size, size_t* consumed) noexcept
+    cdef const char* _broken_rule(self) noexcept
+    cdef Event _begin_frame(self, Buffer* out) except RAISED
+    cdef Event _take_data(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED
+    cdef Event _take_control(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED
+    cdef Event _receive_close(self, Buffer* out) except RAISED
+    cdef int _collect(self, const char* data, size_t size) except -1
+    cdef void _empty(self) noexcept
+    cdef Event _fail(self, Buffer* out, uint16_t code, const char* reason) except RAISED
+    cdef int _demand(self, Input action) except -1
+    cdef int _next_mask(self, uint32_t* key) except -1
+    cdef int _write_frame(self, Buffer* out, uint8_t first, const char* data, size_t size) except -1
+    cdef int _write_close(self, Buffer* out, uint16_t code, const char* reason, size_t size) except -1
+
+
+cdef Session new_session(Role role, Limits limits)

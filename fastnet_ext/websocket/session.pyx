@@ -1,0 +1,404 @@
+# cython: freethreading_compatible=True
+"""One WebSocket connection after its hand-shake (RFC 6455), either role."""
+
+from os import urandom
+
+cimport cython
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, strlen
+
+from fastnet_ext.core.buffer cimport Buffer, buffer_free, buffer_init, buffer_reserve
+from fastnet_ext.core.endian cimport load16, store16
+from fastnet_ext.core.mask cimport mask_copy, mask_in_place, mask_rotate
+from fastnet_ext.core.utf8 cimport UTF8_ACCEPT, UTF8_REJECT, utf8_check
+from fastnet_ext.websocket.frames cimport (
+    FAULT_FRAGMENTED_CONTROL,
+    FAULT_HUGE_LENGTH,
+    FAULT_LONG_CONTROL,
+    FAULT_LONG_LENGTH,
+    FAULT_NONE,
+    FAULT_RESERVED_OPCODE,
+    FIN,
+    OPCODE_BINARY,
+    OPCODE_CLOSE,
+    OPCODE_CONTINUATION,
+    OPCODE_PING,
+    OPCODE_PONG,
+    OPCODE_TEXT,
+    Fault,
+    close_code_allowed,
+    header_size,
+    read_header,
+    write_header,
+)
+
+cdef enum:
+    # Close codes, RFC 6455, section 7.4.1.
+    PROTOCOL_ERROR = 1002
+    NO_STATUS = 1005
+    ABNORMAL_CLOSURE = 1006
+    INVALID_PAYLOAD = 1007
+    POLICY_VIOLATION = 1008
+    MESSAGE_TOO_BIG = 1009
+
+    # A frame no longer than this gets its room at its first piece, a longer one as it arrives: a header
+    # alone never makes us hold what it announces. Also what an idle session may keep.
+    KEPT_CAPACITY = 64 * 1024
+    # Bytes of random masks fetched at once: one system call for 64 frames.
+    MASK_BATCH = 256
+    # A payload from this size on is masked without the GIL.
+    UNLOCKED_SIZE = 1024 * 1024
+
+
+class StateError(RuntimeError):
+    """A frame was to be sent that this state of the connection does not allow (the caller's error)."""
+
+
+cdef const char* _fault_reason(Fault fault) noexcept:
+    if fault == FAULT_RESERVED_OPCODE:
+        return b"reserved opcode"
+    if fault == FAULT_FRAGMENTED_CONTROL:
+        return b"fragmented control frame"
+    if fault == FAULT_LONG_CONTROL:
+        return b"control frame longer than 125 bytes"
+    if fault == FAULT_LONG_LENGTH:
+        return b"payload length not in its shortest form"
+    return b"payload length with its top bit set"
+
+
+@cython.final
+cdef class Limits:
+    """``Limits(message=1048576, fragments=16384)``: bytes and fragments of one message."""
+
+    def __init__(self, uint64_t message=1024 * 1024, uint32_t fragments=16384):
+        self.message = message
+        self.fragments = fragments
+
+
+@cython.final
+cdef class Session:
+    """The machine of one connection; ``Connection`` is its face for Python."""
+
+    def __cinit__(self, int role, Limits limits not None):
+        if role != Role.SERVER and role != Role.CLIENT:
+            raise ValueError("role is 0 (server) or 1 (client)")
+        self.role = <uint8_t>role
+        self.state = State.OPEN
+        self.automatic_pong = True
+        self.message_limit = limits.message
+        self.fragment_limit = limits.fragments
+        self.message = self.control = self.close_reason = b""
+        buffer_init(&self.assembled)
+
+    def __dealloc__(self):
+        buffer_free(&self.assembled)
+
+    # Receiving
+
+    cdef Event next(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED:
+        cdef Event event
+        consumed[0] = 0
+        if self.delivered:
+            self._empty()
+        if TRANSITIONS[self.state][<int>Input.RECEIVE_FRAME] == REFUSED:
+            consumed[0] = size
+            return Event.NEED_DATA
+        while True:
+            if not self.in_frame:
+                if not self._take_header(data, size, consumed):
+                    return Event.NEED_DATA
+                event = self._begin_frame(out)
+                if event != Event.NEED_DATA:
+                    return event
+            if self.frame.opcode & 8:
+                event = self._take_control(out, data, size, consumed)
+            else:
+                event = self._take_data(out, data, size, consumed)
+            # Without an event the frame is either in pieces or a fragment that is complete.
+            if event != Event.NEED_DATA or self.in_frame:
+                return event
+
+    cdef bint _take_header(self, const char* data, size_t size, size_t* consumed) noexcept:
+        """Read the next header into `frame`; False when more bytes are needed."""
+        cdef const char* p = data + consumed[0]
+        cdef size_t have = size - consumed[0]
+        if self.header_have == 0 and have >= 2 and have >= header_size(p):
+            self.fault = read_header(p, &self.frame)
+            consumed[0] += header_size(p)
+            return True
+        while self.header_have < 2 or self.header_have < header_size(self.header):
+            if consumed[0] == size:
+                return False
+            self.header[self.header_have] = data[consumed[0]]
+            self.header_have += 1
+            consumed[0] += 1
+        self.header_have = 0
+        self.fault = read_header(self.header, &self.frame)
+        return True
+
+    cdef const char* _broken_rule(self) noexcept:
+        """What is wrong with the frame's header at this point of the session, NULL when nothing is."""
+        if self.fault != FAULT_NONE:
+            return _fault_reason(self.fault)
+        if self.frame.rsv & ~self.rsv_allowed:
+            return b"reserved bit set"
+        # Section 5.1: a client masks each frame, a server none.
+        if self.role == Role.SERVER and not self.frame.masked:
+            return b"frame not masked"
+        if self.role == Role.CLIENT and self.frame.masked:
+            return b"masked frame from a server"
+        # Section 5.4: fragments of messages are not interleaved, control frames may come between them.
+        if self.frame.opcode == OPCODE_CONTINUATION and not self.opcode:
+            return b"continuation of no message"
+        if self.opcode and (self.frame.opcode == OPCODE_TEXT or self.frame.opcode == OPCODE_BINARY):
+            return b"new message within a fragmented one"
+        return NULL
+
+    cdef Event _begin_frame(self, Buffer* out) except RAISED:
+        """Hold the header to the rules and limits; NEED_DATA when the payload may be read."""
+        cdef const char* broken = self._broken_rule()
+        if broken is not NULL:
+            return self._fail(out, PROTOCOL_ERROR, broken)
+        if not self.frame.opcode & 8:
+            if self.frame.opcode != OPCODE_CONTINUATION:
+                self.opcode = self.frame.opcode
+                self.utf8 = UTF8_ACCEPT
+                self.fragments = 0
+            # What is collected never exceeds the limit, so the difference does not wrap.
+            if self.frame.size > self.message_limit - self.assembled.size:
+                return self._fail(out, MESSAGE_TOO_BIG, b"message too big")
+            self.fragments += 1
+            if self.fragments > self.fragment_limit:
+                return self._fail(out, POLICY_VIOLATION, b"too many fragments")
+        self.in_frame = True
+        self.left = self.frame.size
+        self.control_have = 0
+        return Event.NEED_DATA
+
+    cdef Event _take_data(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED:
+        cdef char* p = data + consumed[0]
+        cdef size_t take = size - consumed[0]
+        cdef const char* part = p
+        cdef bint whole
+        if take > self.left:
+            take = <size_t>self.left
+        consumed[0] += take
+        self.left -= take
+        whole = self.left == 0 and self.frame.fin and self.assembled.size == 0
+        if whole:
+            # All there is of this message lies in `data`: it stays there.
+            if self.frame.masked:
+                mask_in_place(p, take, self.frame.key)
+            self.message = p
+            self.message_size = take
+        else:
+            if take:
+                self._collect(p, take)
+                part = self.assembled.data + self.assembled.size - take
+            self.message = self.assembled.data
+            self.message_size = self.assembled.size
+        if self.opcode == OPCODE_TEXT:
+            self.utf8 = utf8_check(part, take, self.utf8)
+            if self.utf8 == UTF8_REJECT:
+                return self._fail(out, INVALID_PAYLOAD, b"text is not valid UTF-8")
+        if self.left:
+            return Event.NEED_DATA
+        self.in_frame = False
+        if not self.frame.fin:
+            return Event.NEED_DATA
+        if self.opcode == OPCODE_TEXT and self.utf8 != UTF8_ACCEPT:
+            return self._fail(out, INVALID_PAYLOAD, b"text ends inside a character")
+        self.is_text = self.opcode == OPCODE_TEXT
+        self.opcode = 0
+        self.delivered = True
+        return Event.MESSAGE
+
+    cdef int _collect(self, const char* data, size_t size) except -1:
+        """Append payload of the current frame to what is collected, unmasked."""
+        cdef uint64_t room = self.left + size
+        if buffer_reserve(&self.assembled, size if room > KEPT_CAPACITY else <size_t>room) < 0:
+            raise MemoryError()
+        if self.frame.masked:
+            mask_copy(self.assembled.data + self.assembled.size, data, size, self.frame.key)
+            self.frame.key = mask_rotate(self.frame.key, size)
+        else:
+            memcpy(self.assembled.data + self.assembled.size, data, size)
+        self.assembled.size += size
+        return 0
+
+    cdef void _empty(self) noexcept:
+        self.delivered = False
+        if self.assembled.capacity > KEPT_CAPACITY:
+            buffer_free(&self.assembled)
+        self.assembled.size = 0
+
+    cdef Event _take_control(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED:
+        cdef char* p = data + consumed[0]
+        cdef size_t take = size - consumed[0]
+        if take > self.left:
+            take = <size_t>self.left
+        consumed[0] += take
+        self.left -= take
+        self.control_size = <size_t>self.frame.size
+        if take == self.frame.size:
+            if self.frame.masked:
+                mask_in_place(p, take, self.frame.key)
+            self.control = p
+        else:
+            mask_copy(self.control_bytes + self.control_have, p, take, self.frame.key)
+            self.frame.key = mask_rotate(self.frame.key, take)
+            self.control_have += <uint8_t>take
+            self.control = self.control_bytes
+        if self.left:
+            return Event.NEED_DATA
+        self.in_frame = False
+        if self.frame.opcode == OPCODE_PONG:
+            return Event.PONG
+        if self.frame.opcode == OPCODE_CLOSE:
+            return self._receive_close(out)
+        # Section 5.5.2: a Ping is answered as long as no Close was received, in CLOSING too.
+        if self.automatic_pong:
+            self._write_frame(out, FIN | OPCODE_PONG, self.control, self.control_size)
+        return Event.PING
+
+    cdef Event _receive_close(self, Buffer* out) except RAISED:
+        """Sections 5.5.1 and 7.1.5: the peer's Close, echoed unless it is an answer to ours."""
+        cdef uint16_t code = NO_STATUS
+        cdef size_t size = self.control_size
+        cdef const char* reason = self.control
+        if size == 1:
+            return self._fail(out, PROTOCOL_ERROR, b"close code of one byte")
+        if size:
+            code = load16(self.control)
+            reason += 2
+            size -= 2
+            if not close_code_allowed(code):
+                return self._fail(out, PROTOCOL_ERROR, b"close code not allowed")
+            if utf8_check(reason, size, UTF8_ACCEPT) != UTF8_ACCEPT:
+                return self._fail(out, INVALID_PAYLOAD, b"close reason is not valid UTF-8")
+        if self.state == State.OPEN:
+            self._write_close(out, code, reason, size)
+        self.close_code = code
+        self.close_reason = reason
+        self.close_reason_size = size
+        self.state = TRANSITIONS[self.state][<int>Input.RECEIVE_CLOSE]
+        return Event.CLOSE
+
+    cdef Event _fail(self, Buffer* out, uint16_t code, const char* reason) except RAISED:
+        """Section 7.1.7: say why, once, and read no more."""
+        if self.state == State.OPEN:
+            self._write_close(out, code, reason, strlen(reason))
+        self.close_code = code
+        self.close_reason = reason
+        self.close_reason_size = strlen(reason)
+        self.state = TRANSITIONS[self.state][<int>Input.BREAK_RULE]
+        self.in_frame = False
+        buffer_free(&self.assembled)
+        return Event.FAILED
+
+    cdef void receive_end(self) noexcept:
+        if self.state == State.OPEN or self.state == State.CLOSING:
+            self.close_code = ABNORMAL_CLOSURE
+            self.close_reason = b""
+            self.close_reason_size = 0
+        self.state = TRANSITIONS[self.state][<int>Input.END_OF_INPUT]
+
+    # Sending
+
+    cdef int send_message(self, Buffer* out, bint text, const char* data, size_t size) except -1:
+        self._demand(Input.SEND_DATA)
+        if self.sending:
+            raise StateError("a fragmented message is being sent")
+        return self._write_frame(out, FIN | (OPCODE_TEXT if text else OPCODE_BINARY), data, size)
+
+    cdef int send_fragment(self, Buffer* out, bint text, const char* data, size_t size, bint final) except -1:
+        cdef uint8_t first = FIN if final else 0
+        self._demand(Input.SEND_DATA)
+        if not self.sending:
+            first |= <uint8_t>(OPCODE_TEXT if text else OPCODE_BINARY)
+        self._write_frame(out, first, data, size)
+        self.sending = not final
+        return 0
+
+    cdef int send_ping(self, Buffer* out, const char* data, size_t size) except -1:
+        self._demand(Input.SEND_CONTROL)
+        if size > CONTROL_MAX:
+            raise ValueError("a ping has at most 125 bytes")
+        return self._write_frame(out, FIN | OPCODE_PING, data, size)
+
+    cdef int send_pong(self, Buffer* out, const char* data, size_t size) except -1:
+        self._demand(Input.SEND_CONTROL)
+        if size > CONTROL_MAX:
+            raise ValueError("a pong has at most 125 bytes")
+        return self._write_frame(out, FIN | OPCODE_PONG, data, size)
+
+    cdef int send_close(self, Buffer* out, uint16_t code, const char* reason, size_t size) except -1:
+        self._demand(Input.SEND_CLOSE)
+        if code == NO_STATUS:
+            if size:
+                raise ValueError("a close reason needs a code")
+        elif not close_code_allowed(code):
+            raise ValueError(f"close code {code} may not be sent")
+        if size > CONTROL_MAX - 2:
+            raise ValueError("a close reason has at most 123 bytes")
+        if utf8_check(reason, size, UTF8_ACCEPT) != UTF8_ACCEPT:
+            raise ValueError("a close reason is UTF-8")
+        self._write_close(out, code, reason, size)
+        self.state = TRANSITIONS[self.state][<int>Input.SEND_CLOSE]
+        return 0
+
+    cdef int message_header(self, bint text, size_t size, char* header) except -1:
+        self._demand(Input.SEND_DATA)
+        if self.sending or self.role == Role.CLIENT:
+            raise StateError("a client masks its payload" if not self.sending else "a fragmented message is being sent")
+        return <int>write_header(header, FIN | (OPCODE_TEXT if text else OPCODE_BINARY), size, NULL)
+
+    cdef int _demand(self, Input action) except -1:
+        if TRANSITIONS[self.state][<int>action] == REFUSED:
+            raise StateError("the WebSocket connection is closing or closed")
+        return 0
+
+    cdef int _next_mask(self, uint32_t* key) except -1:
+        """Section 5.3: a fresh mask for each frame, from a source nobody can predict."""
+        if self.masks is None or self.masks_used == MASK_BATCH:
+            self.masks = urandom(MASK_BATCH)
+            self.masks_used = 0
+        memcpy(key, <const char*>self.masks + self.masks_used, 4)
+        self.masks_used += 4
+        return 0
+
+    cdef int _write_frame(self, Buffer* out, uint8_t first, const char* data, size_t size) except -1:
+        cdef uint32_t key = 0
+        cdef const uint32_t* mask = NULL
+        cdef char* to
+        if self.role == Role.CLIENT:
+            self._next_mask(&key)
+            mask = &key
+        if buffer_reserve(out, size + HEADER_MAX) < 0:
+            raise MemoryError()
+        out.size += write_header(out.data + out.size, first, size, mask)
+        to = out.data + out.size
+        if size == 0:
+            return 0
+        if mask is NULL:
+            memcpy(to, data, size)
+        elif size < UNLOCKED_SIZE:
+            mask_copy(to, data, size, key)
+        else:
+            with nogil:
+                mask_copy(to, data, size, key)
+        out.size += size
+        return 0
+
+    cdef int _write_close(self, Buffer* out, uint16_t code, const char* reason, size_t size) except -1:
+        cdef char payload[CONTROL_MAX]
+        if code == NO_STATUS:
+            return self._write_frame(out, FIN | OPCODE_CLOSE, NULL, 0)
+        store16(payload, code)
+        if size:
+            memcpy(payload + 2, reason, size)
+        return self._write_frame(out, FIN | OPCODE_CLOSE, payload, size + 2)
+
+
+cdef Session new_session(Role role, Limits limits):
+    return Session.__new__(Session, role, limits)

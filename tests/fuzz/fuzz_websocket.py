@@ -1,0 +1,146 @@
+"""A mutation fuzzer for the WebSocket session, both roles.
+
+    python tests/fuzz/fuzz_websocket.py --seconds 60 --seed 1
+
+Starts from the files in corpus/websocket. Whatever the bytes: no exception; the same events and the
+same answers however they are cut; nothing after the end; memory within the limit; and what we send
+is well-formed. A failing input is written beside the corpus files, to be replayed by the tests from
+then on.
+"""
+
+import argparse
+import hashlib
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+
+from fastnet_ext.websocket.connection import Connection  # noqa: E402
+from fastnet_ext.websocket.session import Limits  # noqa: E402
+from tests.websocket.wire import CLOSE, KEY, PONG, Outcome, Role, frame, parse, receive  # noqa: E402
+
+CORPUS = Path(__file__).parent / "corpus" / "websocket"
+SMALL = Limits(message=200, fragments=4)
+LARGE = Limits()
+LONGEST = 4096
+# A session's buffer grows by doubling, from 512 bytes on.
+FIRST_CAPACITY = 512
+
+# What is worth inserting: whole frames, headers, borders of lengths, bytes that break UTF-8.
+PIECES = [
+    *(frame(opcode, b"ab", fin=fin, key=key) for opcode in range(16) for fin in (True, False) for key in (KEY, None)),
+    *(bytes([b]) for b in (0, 1, 2, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A, 0xC1, 125, 126, 127, 0xFD, 0xFE, 0xFF)),
+    *(b"\x00\x7d", b"\x00\x7e", b"\xff\xff", bytes(8), b"\x80" + bytes(7), b"\x00\x00\x00\x00\x00\x01\x00\x00"),
+    *(b"\x03\xe8", b"\x03\xed", b"\x0b\xb8", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90", "é€𝄞".encode(), bytes(130)),
+]
+
+
+def seeds() -> list[tuple[str, bytes]]:
+    """The corpus: names and contents, in order."""
+    return [(path.name, path.read_bytes()) for path in sorted(CORPUS.iterdir())]
+
+
+def mutated(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
+    """A few random changes."""
+    for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
+        at = rng.randrange(len(data) + 1)
+        until = min(len(data), at + rng.choice((1, 1, 2, 4, 16)))
+        match rng.randrange(7):
+            case 0:
+                data = data[:at] + rng.choice(PIECES) + data[at:]
+            case 1:
+                data = data[:at] + rng.choice(PIECES) + data[until:]
+            case 2:
+                data = data[:at] + data[until:]
+            case 3:
+                data = data[:at] + data[at:until] * rng.choice((2, 3, 20)) + data[until:]
+            case 4:
+                data = data[:at] + bytes([rng.randrange(256)]) + data[until:]
+            case 5:
+                data = data[:at] + rng.choice(others)
+            case 6:
+                data = data[:at]
+    return data[:LONGEST]
+
+
+def check_outcome(outcome: Outcome, data: bytes, role: Role, limits: Limits) -> None:
+    """What holds for any input, by itself."""
+    ends = [event for event in outcome.events if event[0] in ("close", "failed")]
+    assert len(ends) <= 1
+    assert not ends or outcome.events[-1] is ends[0]
+    assert outcome.connection.state == {"close": "closed", "failed": "failed"}.get(ends[0][0] if ends else "", "open")
+    contents = [event[1] for event in outcome.events if not isinstance(event[1], int)]
+    assert sum(len(item.encode() if isinstance(item, str) else item) for item in contents) <= len(data)
+    assert outcome.connection.held <= max(FIRST_CAPACITY, 2 * limits.message)
+    # One Pong for each Ping, then one Close when it has ended; masked by clients only.
+    pings = [event[1] for event in outcome.events if event[0] == "ping"]
+    assert [sent.payload for sent in outcome.sent if sent.opcode == PONG] == pings
+    assert [sent.opcode for sent in outcome.sent] == [PONG] * len(pings) + [CLOSE] * len(ends)
+    assert all(sent.fin and sent.masked is (role == "client") and len(sent.payload) <= 125 for sent in outcome.sent)
+
+
+def check(data: bytes, rng: random.Random) -> None:
+    """All invariants of one input. AssertionError says which broke."""
+    for role in ("server", "client"):
+        for limits in (SMALL, LARGE):
+            whole = receive(data, role=role, limits=limits)
+            check_outcome(whole, data, role, limits)
+            ways = [sorted(rng.randrange(len(data) + 1) for _ in range(rng.randrange(6)))]
+            if len(data) <= 400:
+                ways.append(list(range(1, len(data))))
+            for cuts in ways:
+                pieces = receive(data, role=role, limits=limits, cuts=cuts)
+                assert (pieces.events, pieces.sent) == (whole.events, whole.sent), (role, cuts)
+        check_peer(data, role)
+
+
+def check_peer(data: bytes, role: Role) -> None:
+    """Bytes as a message, in frames of any kind, arrive as they were at the other end."""
+    sender = Connection(role)
+    half = len(data) // 2
+    sender.send_bytes(data)
+    sender.send_fragment(data[:half])
+    sender.ping(data[:125])
+    sender.send_fragment(data[half:], final=True)
+    wire = sender.data_to_send()
+    assert len(parse(wire)) == 4
+    other = receive(wire, role="client" if role == "server" else "server")
+    assert other.events == [("binary", data), ("ping", data[:125]), ("binary", data)]
+
+
+def inputs(seed: int) -> Iterator[tuple[bytes, random.Random]]:
+    """Endless mutations of the corpus, the same for the same seed."""
+    rng = random.Random(seed)
+    contents = [content for _, content in seeds()]
+    while True:
+        yield mutated(rng, rng.choice(contents), contents), rng
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    end, count = time.monotonic() + options.seconds, 0
+    for data, rng in inputs(options.seed):
+        if time.monotonic() >= end:
+            break
+        count += 1
+        try:
+            check(data, rng)
+        except Exception:
+            path = CORPUS / f"crash-{hashlib.sha256(data).hexdigest()[:16]}"
+            path.write_bytes(data)
+            print(f"input {count} of seed {options.seed} fails; written to {path}", file=sys.stderr)
+            raise
+    print(f"{count} inputs, all well")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

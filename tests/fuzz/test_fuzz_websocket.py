@@ -1,0 +1,21 @@
+"""Replays the corpus of the WebSocket fuzzer and lets it run for a moment."""
+
+import random
+from itertools import islice
+
+import pytest
+
+from tests.fuzz.fuzz_websocket import check, inputs, seeds
+from tests.websocket.wire import receive_both_ways
+
+
+@pytest.mark.parametrize("data", [pytest.param(content, id=name) for name, content in seeds()])
+def test_the_corpus_still_holds(data: bytes) -> None:
+    check(data, random.Random(0))
+    receive_both_ways(data)
+    receive_both_ways(data, role="client")
+
+
+def test_mutations_of_the_corpus() -> None:
+    for data, rng in islice(inputs(seed=1), 500):
+        check(data, rng)
