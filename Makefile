@@ -31,11 +31,12 @@ $(VENV)/.test: $(VENV)/.demo requirements/test.txt requirements/lint.txt
 
 SOURCES := $(shell find fastnet_ext -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 
-# An editable install, so that `fastnet` is on the path and a rebuild is only of what changed.
+# An editable install puts `fastnet` on the path; what it compiles is out of reach of a later build, so it compiles
+# nothing.
 $(VENV)/.built: $(VENV)/.demo setup.py $(SOURCES)
 	$(BIN)/python setup.py --quiet build_ext --inplace
 	@$(BIN)/python -c 'import importlib.metadata as m; m.version("fastnet-server")' 2>/dev/null || \
-		$(BIN)/pip install --quiet --no-build-isolation --no-deps --editable .
+		FASTNET_ONLY=none $(BIN)/pip install -qq --no-build-isolation --no-deps --editable .
 	@touch $@
 
 # protoc's output for the examples.

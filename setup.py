@@ -8,7 +8,7 @@
 * ``strict``: warnings and performance hints of Cython, and warnings of the C compiler about our own
   headers, fail the build (CI).
 
-``FASTNET_ONLY=http1,core`` limits the build to those folders of ``fastnet_ext``.
+``FASTNET_ONLY=http1,core`` limits the build to those folders of ``fastnet_ext``; ``none`` builds nothing.
 ``FASTNET_JOBS=1`` builds one module at a time; the default is one per core.
 """
 

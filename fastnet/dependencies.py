@@ -21,8 +21,8 @@ from fastnet.params import Dependency
 from fastnet.signatures import HandlerError, Kind, Parameter, kind_of, name_of, parameters_of
 from fastnet_ext.exchange.exchange import Exchange
 from fastnet_ext.exchange.request import request_for
-from fastnet_ext.serve.aftermath import executor_of, spawn, when_done
 from fastnet_ext.serve.plan import MISSING, Argument, BodyArgument, CallPlan, SlotArgument, max_arguments
+from fastnet_ext.serve.runner import executor_of
 
 __all__ = ["Graph", "Resolution"]
 
@@ -203,7 +203,9 @@ class Resolution:
             if outcome is not None and outcome is not error:
                 raise outcome from error
             raise
-        return _keep_open(exchange, opened, result) if opened else result
+        if opened:
+            _keep_open(exchange, opened)
+        return result
 
 
 async def _value(way: Way, exchange: Exchange, made: Any, opened: list[Any]) -> Any:
@@ -275,9 +277,7 @@ class _ThreadManager(contextlib.AbstractAsyncContextManager[Any]):
         if entered.cancelled() or entered.exception() is not None:
             return
         error = asyncio.CancelledError()
-        left = entered.get_loop().run_in_executor(
-            None, self.context.run, self.manager.__exit__, type(error), error, None
-        )
+        left = _submit(None, self.context.run, self.manager.__exit__, type(error), error, None)
         left.add_done_callback(_log_failure)
 
     async def __aexit__(
@@ -313,48 +313,15 @@ async def _unwind(opened: list[Any], error: BaseException | None) -> BaseExcepti
     return error
 
 
-def _keep_open(exchange: Exchange, opened: list[Any], result: Any) -> Any:
-    """Have what was opened closed once the answer is complete. Returns what to answer with."""
-    failure: list[BaseException] = []
+def _keep_open(exchange: Exchange, opened: list[Any]) -> None:
+    """Have what was opened closed once the answer is complete, in the Task of the handler."""
 
-    async def close() -> None:
-        error = failure[0] if failure else None
+    async def close(error: BaseException | None) -> None:
         outcome = await _unwind(opened, error)
         if outcome is not None and outcome is not error:
-            log.error("the clean-up of a dependency failed", exc_info=outcome)
+            raise outcome
 
-    when_done(exchange, lambda: spawn(exchange, close()))
-    if hasattr(type(result), "__aiter__"):
-        return _watch_async(result, failure)
-    return _watch(result, failure) if inspect.isgenerator(result) else result
-
-
-async def _watch_async(stream: Any, failure: list[BaseException]) -> AsyncIterator[Any]:
-    """The items of a stream; what ends it too early is noted for the clean-up."""
-    try:
-        async for item in stream:
-            yield item
-    except GeneratorExit:
-        # Nobody takes the rest: to what is open, the same as a handler that is cancelled.
-        failure.append(asyncio.CancelledError())
-        raise
-    except BaseException as error:
-        failure.append(error)
-        raise
-    finally:
-        if hasattr(stream, "aclose"):
-            await stream.aclose()
-
-
-def _watch(stream: Any, failure: list[BaseException]) -> Iterator[Any]:
-    try:
-        yield from stream
-    except GeneratorExit:
-        failure.append(asyncio.CancelledError())
-        raise
-    except BaseException as error:
-        failure.append(error)
-        raise
+    exchange.cleanups = close
 
 
 def dependencies_of(dependencies: Sequence[Any]) -> list[Dependency]:

@@ -23,7 +23,7 @@ TREE = ROOT / "build" / "sanitize" / "tree"
 REPORTS = ROOT / "build" / "sanitize" / "reports"
 # What the copy needs to build and to test. ``build/cython`` spares it generating the C code again.
 COPIED = ("fastnet", "fastnet_ext", "tests", "proto", "build/cython")
-FILES = ("setup.py", "pyproject.toml", "README.md", "LICENSE")
+FILES = ("setup.py", "pyproject.toml", "conftest.py", "README.md", "LICENSE")
 TESTS = (
     *("core", "http1", "http2", "websocket", "grpc_framing", "routing", "exchange", "serve", "net", "wire"),
     *("fuzz", "differential"),

@@ -50,7 +50,6 @@ cdef class LoopLocal:
     cdef readonly object loop
     cdef object runners     # serve.RunnerPool, set by whoever builds the loop's state
     cdef object executor    # runs `def` handlers: submit(call, *args)
-    cdef object tasks       # set of what runs beside requests, so that drain can wait for it
 
 
 cdef class ConnectionInfo:
@@ -76,6 +75,8 @@ cdef class Responder:
     cdef int on_gone(self, Exchange x, int why) except -1
     # What was queued has left: send_data may go on.
     cdef int on_writable(self, Exchange x) except -1
+    # The server stops: end in good time what would go on for long.
+    cdef int on_drain(self, Exchange x) except -1
 
 
 cdef class Guard:
@@ -153,6 +154,10 @@ cdef class Exchange:
     cdef uint32_t guards_held           # the first guards of route.guards that are owed a release
     cdef object refusal                 # what a guard answers with: an exception
     cdef tuple observers
+
+    # What dependencies left open: a callable that takes the error that ended the handler (or None)
+    # and returns the coroutine that closes it. The runner runs it, in the handler's own Task.
+    cdef public object cleanups
 
     # --- what Python sees of it, made on demand
     cdef object request                 # Request, None until a handler asks for it

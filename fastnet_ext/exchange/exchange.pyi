@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from typing import Any
 
@@ -45,4 +45,5 @@ class Route:
         app: Any = None,
     ) -> None: ...
 
-class Exchange: ...
+class Exchange:
+    cleanups: Callable[[BaseException | None], Coroutine[Any, Any, None]] | None

@@ -15,7 +15,6 @@ cdef class LoopLocal:
     def __init__(self, loop, executor=None):
         self.loop = loop
         self.executor = executor
-        self.tasks = set()
 
 
 cdef class ConnectionInfo:
@@ -34,6 +33,9 @@ cdef class Responder:
         return 0
 
     cdef int on_writable(self, Exchange x) except -1:
+        return 0
+
+    cdef int on_drain(self, Exchange x) except -1:
         return 0
 
 

@@ -118,6 +118,11 @@ cdef class MemoryExchange(Exchange):
         return bytes(self.answer_body)
 
     @property
+    def is_finished(self):
+        """The exchange has given back what it held: guards, observers, references."""
+        return self.finished
+
+    @property
     def complete(self):
         return self.ended
 

@@ -97,6 +97,7 @@ cdef class Connection(ConnectionInfo):
     cdef bint corked
     cdef bint flush_pending         # in loop_state.dirty
     cdef bint write_paused          # the transport's buffer is above its high-water mark
+    cdef bint sending               # the transport is being given `out`
 
     # --- input that waits, in front of what comes next; the first `carry_used` bytes are done with
     cdef Buffer carry

@@ -180,14 +180,22 @@ cdef class Connection(ConnectionInfo):
             self.clock = CLOCK_NONE
             if self.carrier is not None and self.carrier.idle():
                 self.start_clock(CLOCK_IDLE, self.service.idle_timeout)
-        if self.carrier is not None and not self.gone:
-            try:
-                self.carrier.writable()
-                self.flush_soon()
-            except Exception:
-                self._crashed()
-            if self.carry.size:
-                self.resume_input()
+        if self.sending:
+            # A TLS transport says so in the middle of `write`: what is being sent goes first.
+            self.local.loop.call_soon(self._writable)
+        else:
+            self._writable()
+
+    def _writable(self):
+        if self.carrier is None or self.write_paused or self.gone:
+            return
+        try:
+            self.carrier.writable()
+            self.flush_soon()
+        except Exception:
+            self._crashed()
+        if self.carry.size:
+            self.resume_input()
 
     def connection_lost(self, error):
         cdef Carrier carrier = self.carrier
@@ -326,11 +334,10 @@ cdef class Connection(ConnectionInfo):
         while True:
             if carrier is not None:
                 carrier.collect()
-            if self.out.size == 0:
-                if self.out.capacity:
-                    self.loop_state.take_back(&self.out)
-                return 0
-            self._send(NULL, 0, None)
+            if self.out.size:
+                self._send(NULL, 0, None)
+            elif self.out.capacity:
+                self.loop_state.take_back(&self.out)
             if carrier is None or self.write_paused or self.closing or not carrier.refill():
                 return 0
 
@@ -362,6 +369,7 @@ cdef class Connection(ConnectionInfo):
                 sent = 0
         self.loop_state.counts.bytes_sent += total
         if sent < total:
+            self.sending = True
             if self.fd >= 0:
                 self.transport_busy = True
             if sent < <ssize_t>self.out.size:
@@ -374,6 +382,7 @@ cdef class Connection(ConnectionInfo):
                     self.transport.write(owner if size == len(owner) and sent == 0 else memoryview(owner)[len(owner) - size + sent:])
                 else:
                     self.transport.write(PyBytes_FromStringAndSize(data + sent, size - sent))
+            self.sending = False
         self.out.size = 0
         if not self.corked:
             self.loop_state.take_back(&self.out)

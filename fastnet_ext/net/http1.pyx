@@ -195,6 +195,7 @@ cdef class Http1Carrier(Carrier):
     cdef int receive_eof(self) except -1:
         cdef Connection connection = self.connection
         cdef Http1Exchange x = self.current
+        cdef Responder responder
         if x is None:
             if connection.carry.size:
                 if connection.write_paused:
@@ -202,8 +203,9 @@ cdef class Http1Carrier(Carrier):
                 connection.loop_state.counts.disconnects += 1
             return connection.close(False)
         if self.tunnel:
-            if x.responder is not None:
-                x.responder.on_end(x)
+            responder = x.responder
+            if responder is not None:
+                responder.on_end(x)
             return 0
         if not self.request_read or x.responder is not None:
             # In the middle of a body whoever reads it is told. A stream has nobody left to read it, as
@@ -257,9 +259,14 @@ cdef class Http1Carrier(Carrier):
         return connection.abort()
 
     cdef int drain(self) except -1:
-        if self.current is None:
+        cdef Http1Exchange x = self.current
+        cdef Responder responder
+        if x is None:
             return self.connection.close(False)
-        self.current.keep_alive = False
+        x.keep_alive = False
+        responder = x.responder
+        if responder is not None:
+            responder.on_drain(x)
         return 0
 
     cdef bint idle(self) noexcept:

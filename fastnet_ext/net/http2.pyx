@@ -13,7 +13,7 @@ from libc.string cimport memchr
 from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_free, buffer_init
 from fastnet_ext.core.endian cimport store_decimal
 from fastnet_ext.core.headers cimport METHOD_HEAD, HeaderBlock
-from fastnet_ext.exchange.exchange cimport GONE_DEADLINE, GONE_PEER, GONE_PROTOCOL, Exchange, Gone
+from fastnet_ext.exchange.exchange cimport GONE_DEADLINE, GONE_PEER, GONE_PROTOCOL, Exchange, Gone, Responder
 from fastnet_ext.exchange.head cimport ResponseHead, status_has_body
 from fastnet_ext.http2 cimport connection as h2
 from fastnet_ext.http2.connection cimport Http2Connection
@@ -200,9 +200,16 @@ cdef class Http2Carrier(Carrier):
         return connection.abort()
 
     cdef int drain(self) except -1:
+        cdef Http2Exchange x
+        cdef Responder responder
         self.machine.goaway(self.machine.highest, NO_ERROR)
         if not self.running:
             return self.connection.close(False)
+        for context in self.machine.contexts():
+            x = <Http2Exchange>context
+            responder = x.responder
+            if responder is not None:
+                responder.on_drain(x)
         return 0
 
     cdef bint idle(self) noexcept:

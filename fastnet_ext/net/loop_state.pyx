@@ -138,10 +138,8 @@ cdef class LoopState:
             task.cancel()
 
     def _at_work(self):
-        """The Tasks of handlers that still run, and of what answers left to do."""
-        current = asyncio.current_task(self.local.loop)
-        found = [task for task in asyncio.all_tasks(self.local.loop) if is_at_work(task.get_coro(), self.runners)]
-        return [task for task in (*found, *self.local.tasks) if task is not current]
+        """The Tasks of handlers that still run, or close what their dependencies opened."""
+        return [task for task in asyncio.all_tasks(self.local.loop) if is_at_work(task.get_coro(), self.runners)]
 
     async def wait_empty(self):
         """Wait until no connection is open, no handler runs and what answers left to do is done."""

@@ -47,6 +47,7 @@ cdef class Runner:
     cdef AsyncEndpoint endpoint
     cdef Exchange exchange
     cdef bint suspended         # the current coroutine has really waited
+    cdef bint cleaning          # the coroutine is the clean-up of what its dependencies left open
     cdef bint stepping          # its first step is being made, in place of the Task's
     cdef object yielded         # what it waits for, on its way to the Task
     cdef object failure         # what the Task ends with: CancelledError, KeyboardInterrupt …

@@ -1,13 +1,16 @@
 import asyncio
+from concurrent.futures import Executor
 from typing import Any, final
 
-from fastnet_ext.exchange.exchange import Endpoint, LoopLocal, Responder
+from fastnet_ext.exchange.exchange import Endpoint, Exchange, LoopLocal, Responder
 
 class AsyncEndpoint(Endpoint): ...
 
 @final
 class CancelTask(Responder):
     def __init__(self, task: asyncio.Task[Any]) -> None: ...
+
+def executor_of(exchange: Exchange) -> Executor | None: ...
 
 @final
 class Runner:

@@ -160,20 +160,30 @@ cdef class Runner:
         cdef AsyncEndpoint endpoint = self.endpoint
         cdef object following = None
         self.coroutine = None
-        try:
-            if error is None:
-                following = endpoint.on_result(self.exchange, value)
-            else:
-                following = endpoint.on_exception(self.exchange, error)
-        except Exception:
-            log.exception("an answer failed after its handler was done")
+        if self.cleaning:
+            self.cleaning = False
+            if isinstance(error, Exception):
+                log.error("the clean-up of a dependency failed: %r", self.exchange.route, exc_info=error)
+        else:
+            try:
+                if error is None:
+                    following = endpoint.on_result(self.exchange, value)
+                else:
+                    following = endpoint.on_exception(self.exchange, error)
+            except Exception:
+                log.exception("an answer failed after its handler was done")
+            if following is None and self.exchange.cleanups is not None:
+                following = self.exchange.cleanups(error)
+                self.exchange.cleanups = None
+                self.cleaning = True
+        if error is not None and isinstance(error, (KeyboardInterrupt, SystemExit, asyncio.CancelledError)):
+            self.failure = error
         if following is not None:
             self.coroutine = following
             return self._step()
         self.endpoint = None
         self.exchange = None
-        if error is not None and isinstance(error, (KeyboardInterrupt, SystemExit, asyncio.CancelledError)):
-            self.failure = error
+        if self.failure is not None:
             return STEP_OVER
         return STEP_IDLE if self._reusable() else STEP_OVER
 
@@ -231,6 +241,11 @@ cdef class Runner:
                 self.pool.parked.remove(self)
             self.pool.local.loop.call_soon(self.wakeup, self, context=self.context)
         return True
+
+
+def executor_of(Exchange exchange not None):
+    """The pool that runs ``def`` callables for an exchange: ``submit(call, *args)``; None when there is none."""
+    return exchange.connection.local.executor
 
 
 cdef int raise_current() except -1:

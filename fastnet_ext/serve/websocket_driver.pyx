@@ -20,7 +20,8 @@ from fastnet_ext.websocket.session cimport Event, Limits, Role, Session, new_ses
 cdef double CLOSE_TIMEOUT = 10.0
 
 cdef enum:
-    # RFC 6455, 7.4.1: there was no Close frame. Never sent.
+    # RFC 6455, 7.4.1. The second says that there was no Close frame, and is never sent.
+    GOING_AWAY = 1001
     ABNORMAL_CLOSURE = 1006
 
 
@@ -65,6 +66,12 @@ cdef class WebSocketDriver(Responder):
             self.input_ended = True
             return 0
         return alive._input_over(x)
+
+    cdef int on_drain(self, Exchange x) except -1:
+        """The server stops: say goodbye; the handler ends as after any Close."""
+        if self.accepted:
+            self.close(x, GOING_AWAY, "the server is shutting down")
+        return 0
 
     cdef int on_gone(self, Exchange x, int why) except -1:
         cdef bint first = not self.close_code

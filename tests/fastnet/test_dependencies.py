@@ -1,5 +1,6 @@
 import asyncio
 import contextvars
+import logging
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -58,11 +59,14 @@ def in_loop(main: Callable[[LoopLocal], Awaitable[T]]) -> T:
     return asyncio.run(outer())
 
 
-async def answer_is_complete(exchange: MemoryExchange) -> None:
-    """End an exchange, and let what waits for that run."""
-    exchange.disconnect()
-    others = asyncio.all_tasks() - {asyncio.current_task()}
-    await asyncio.gather(*others)
+async def answer_is_complete(exchange: MemoryExchange, error: BaseException | None = None) -> None:
+    """Close what is open, as the runner does once the answer is complete, or has failed."""
+    if exchange.cleanups is None:
+        return
+    try:
+        await exchange.cleanups(error)
+    except Exception as failed:
+        logging.getLogger("fastnet.error").error("the clean-up of a dependency failed", exc_info=failed)
 
 
 def result_of(function: Callable[..., Any], target: str = "/", *, body: bytes = b"", **options: Any) -> Any:
@@ -529,7 +533,7 @@ def test_clean_up_needs_no_thread_of_the_handlers() -> None:
         first, second = MemoryExchange(local=local), MemoryExchange(local=local)
         assert await plan.invoke(first) == "ok"
         waiting = asyncio.ensure_future(plan.invoke(second))
-        first.disconnect()
+        await answer_is_complete(first)
         assert await waiting == "ok"
         await answer_is_complete(second)
 
@@ -589,6 +593,7 @@ def test_streams_keep_them_open() -> None:
         exchange = MemoryExchange("GET", target, local=local)
         stream = await build_plan(function)[0].invoke(exchange)
         items = []
+        failure: Ended | None = None
         try:
             if hasattr(stream, "__aiter__"):
                 async for item in stream:
@@ -596,10 +601,11 @@ def test_streams_keep_them_open() -> None:
             else:
                 for item in stream:
                     items.append(item)  # noqa: PERF402
-        except Ended:
+        except Ended as error:
             log("failed")
+            failure = error
         log("answered")
-        await answer_is_complete(exchange)
+        await answer_is_complete(exchange, failure)
         return items
 
     for function in (numbers, sync_numbers):
@@ -638,7 +644,7 @@ def test_a_stream_that_is_given_up_looks_like_a_cancelled_handler() -> None:
         else:
             next(stream)
             stream.close()
-        await answer_is_complete(exchange)
+        await answer_is_complete(exchange, asyncio.CancelledError())
 
     for function in (endless, sync_endless):
         in_loop(lambda local, function=function: main(local, function))  # type: ignore[misc]

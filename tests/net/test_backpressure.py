@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import threading
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -81,12 +80,11 @@ def test_a_slow_reader_gets_every_byte() -> None:
 
 def test_pipelined_requests_wait_in_bounded_room() -> None:
     app = App()
-    release = threading.Event()
+    release = asyncio.Event()
 
     @app.get("/wait")
     async def wait() -> str:
-        while not release.is_set():
-            await asyncio.sleep(0.005)
+        await release.wait()
         return "waited"
 
     @app.get("/{n}")
@@ -101,7 +99,7 @@ def test_pipelined_requests_wait_in_bounded_room() -> None:
         taken = stands_still(server, lambda: server.counters["bytes_received"])
         # One read, and what may wait.
         assert taken <= 256 * 1024 + 64 * 1024 + 256 * 1024
-        release.set()
+        server.call(release.set)
         assert peer.answer().body == b"waited"
         for n in range(count):
             assert peer.answer().body == b"%d" % n
@@ -133,12 +131,12 @@ def test_requests_wait_while_their_peer_reads_no_answers() -> None:
 def test_a_half_head_behind_a_full_carry_is_read_on() -> None:
     """Reading paused for the requests that waited; when they are answered the rest of the last one is read."""
     app = App()
-    release = threading.Event()
+    release = asyncio.Event()
 
     @app.get("/")
     async def wait() -> str:
-        while not release.is_set():
-            await asyncio.sleep(0.002)
+        await release.wait()
+        await asyncio.sleep(0)
         return "ok"
 
     request = b"GET / HTTP/1.1\r\nhost: t\r\n\r\n"
@@ -146,7 +144,7 @@ def test_a_half_head_behind_a_full_carry_is_read_on() -> None:
     with live(app) as server, server.peer(receive_buffer=4 << 20) as peer, ThreadPoolExecutor(1) as pool:
         upload = pool.submit(peer.send, request * count + request[:10])
         stands_still(server, lambda: server.counters["bytes_received"])
-        release.set()
+        server.call(release.set)
         for _ in range(count):
             assert peer.answer().status == 200
         upload.result(10)

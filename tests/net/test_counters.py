@@ -20,7 +20,7 @@ def make_app() -> App:
 
     @app.get("/slow")
     async def slow() -> str:
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0)
         return "slow"
 
     @app.get("/thread")

@@ -178,12 +178,11 @@ def endless_app(closed: list[str]) -> App:
 
 def test_a_peer_that_does_not_read_is_cut_off() -> None:
     closed: list[str] = []
-    with live(endless_app(closed), timeout_write=SHORT) as server:
-        with server.peer(receive_buffer=4096) as peer:
-            peer.get("/stream")
-            until(lambda: bool(closed))
-            assert server.settle()["timeouts"] == 1
-            assert not peer.rest().endswith(b"0\r\n\r\n")
+    with live(endless_app(closed), timeout_write=SHORT) as server, server.peer(receive_buffer=4096) as peer:
+        peer.get("/stream")
+        until(lambda: bool(closed))
+        assert server.settle()["timeouts"] == 1
+        assert not peer.rest().endswith(b"0\r\n\r\n")
 
 
 def test_neither_does_a_whole_answer_wait_for_ever() -> None:

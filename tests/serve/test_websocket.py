@@ -17,7 +17,6 @@ from fastnet_ext.exchange.exchange import Route
 from fastnet_ext.exchange.memory import MemoryExchange
 from fastnet_ext.exchange.response import Response
 from fastnet_ext.net.loop_state import LoopState
-from fastnet_ext.serve.aftermath import when_done
 from fastnet_ext.serve.http import HttpEndpoint
 from fastnet_ext.serve.plan import CallPlan, ProtocolArgument
 from fastnet_ext.serve.websocket import InvalidMessage, WebSocket, WebSocketDisconnect, WebSocketEndpoint
@@ -84,9 +83,12 @@ class Opened:
             self.x = MemoryExchange(method, "/", fields, body, route=route, local=self.state.local, version=version)
         self.client = Connection("client")
         self.read = 0
-        self.finished = finished = list[bool]()
-        when_done(self.x, lambda: finished.append(True))
         self.x.run()
+
+    @property
+    def finished(self) -> bool:
+        """The exchange has given back what it held."""
+        return self.x.is_finished
 
     def send(self, *messages: str | bytes) -> None:
         """Messages, all in one piece."""
@@ -183,7 +185,7 @@ def test_a_handler_that_touches_nothing_opens_and_closes() -> None:
         assert not opened.x.complete
         opened.push()  # the client's Close
         assert opened.x.complete
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test)
 
@@ -218,7 +220,7 @@ def test_a_wrong_hand_shake_is_refused(fields: Fields, options: dict[str, Any], 
         assert opened.x.answer_status == status
         assert opened.x.content.startswith(b"HandshakeRefused: ")
         assert opened.x.complete
-        assert opened.finished == [True]
+        assert opened.finished
         assert not called
         answer = dict(opened.x.fields or [])
         if status == 426:
@@ -284,7 +286,7 @@ def test_an_exception_before_the_answer_refuses(wait: bool) -> None:
         await turns()
         assert opened.x.answer_status == 401
         assert opened.x.content == b"Refused: who are you"
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test)
 
@@ -300,7 +302,7 @@ def test_an_error_may_be_answered_by_a_coroutine() -> None:
         assert (opened.x.answer_status, opened.x.content) == (426, b"later")
         # The fields that the protocol asks for are there whoever renders the error.
         assert dict(opened.x.fields or [])[b"sec-websocket-version"] == b"13"
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test)
 
@@ -313,7 +315,7 @@ def test_an_error_that_cannot_be_answered_aborts(caplog: pytest.LogCaptureFixtur
         opened = Opened(echo, _without(b"sec-websocket-version"), on_error=broken)
         await turns()
         assert opened.x.aborted_with == 2
-        assert opened.finished == [True]
+        assert opened.finished
         assert "could not be answered" in caplog.text
 
     open_and_run(test)
@@ -459,7 +461,7 @@ def test_an_echo() -> None:
         opened.close(1001, "bye")
         await turns()
         assert opened.events() == [("close", 1001, "bye")]
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test)
 
@@ -554,7 +556,7 @@ def test_json_both_ways() -> None:
         assert close[:2] == ("close", 1007)
         assert "Expected `int`" in close[2]
         opened.push()
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test)
 
@@ -787,7 +789,7 @@ def test_a_sender_is_let_go_after_the_handler(end: str) -> None:
         assert senders[0].done()
         if end == "gone":
             assert isinstance(senders[0].exception(), WebSocketDisconnect)
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test, jump=True)
 
@@ -817,7 +819,7 @@ def test_a_sender_hears_of_the_end() -> None:
         opened.x.disconnect()
         await turns()
         assert ends == [1006, 1006]
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test)
 
@@ -865,7 +867,7 @@ def test_the_peer_closes() -> None:
         await turns()
         assert seen == [4001, "enough", True, 4001, "enough"]
         assert opened.events() == [("close", 4001, "enough")]
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test)
 
@@ -915,7 +917,7 @@ def test_we_close_and_wait_for_the_peer() -> None:
         assert opened.events() == [("close", 4002, "go")]
         opened.push()
         assert opened.x.complete
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test)
 
@@ -936,7 +938,7 @@ def test_a_peer_that_never_answers_our_close() -> None:
         loop.ahead = 10.5
         await turns()
         assert opened.x.complete
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test, jump=True)
 
@@ -974,7 +976,7 @@ def test_closing_from_another_task_ends_the_receive() -> None:
         assert ends == [4003]
         opened.events()
         opened.push()
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test)
 
@@ -1003,7 +1005,7 @@ def test_a_broken_rule_closes(frame: bytes, code: int) -> None:
         await turns()
         assert ends == [code]
         assert opened.events()[0][:2] == ("close", code)
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test)
 
@@ -1044,7 +1046,7 @@ def test_a_handler_that_fails(caplog: pytest.LogCaptureFixture) -> None:
         assert isinstance(record.exc_info[1], LookupError)
         assert not opened.finished
         opened.push()
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test)
 
@@ -1059,7 +1061,7 @@ def test_a_handler_that_lets_the_disconnect_through(caplog: pytest.LogCaptureFix
         await turns()
         opened.close()
         await turns()
-        assert opened.finished == [True]
+        assert opened.finished
         assert not caplog.records
 
     open_and_run(test)
@@ -1080,7 +1082,7 @@ def test_a_handler_that_is_cancelled_by_others() -> None:
         assert tasks[0].cancelled()
         assert opened.events() == [("close", 1001, "")]
         opened.push()
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test)
 
@@ -1114,7 +1116,7 @@ def test_a_handler_that_waits_for_something_else_is_cancelled(leave: str, code: 
             opened.x.push(b"\xc1\x80\0\0\0\0")
         await turns()
         assert log == [("cancelled", code)]
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test)
 
@@ -1137,7 +1139,7 @@ def test_gone_before_the_hand_shake_was_answered() -> None:
         await turns()
         assert ends == ["cancelled"]
         assert opened.x.answer_status == 0
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test)
 
@@ -1160,7 +1162,7 @@ def test_a_receiver_ends_with_1006_and_is_not_cancelled() -> None:
         assert not opened.finished
         await turns(12)
         assert ends == [1006, "cleaned up"]
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test)
 
@@ -1222,7 +1224,7 @@ def test_a_receive_in_a_task_of_the_handler_ends_as_any_other() -> None:
         opened.close()
         await turns()
         assert log == [1000]
-        assert opened.finished == [True]
+        assert opened.finished
 
     open_and_run(test)
 
@@ -1267,7 +1269,7 @@ def test_no_cycle_is_left(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
             else:
                 opened.push()
             await turns()
-        assert opened.finished == [True]
+        assert opened.finished
         del opened
         await turns()
         [token] = tokens

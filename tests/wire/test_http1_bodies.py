@@ -79,7 +79,9 @@ def head(target: str, *fields: str) -> bytes:
 def test_100_is_sent_when_the_body_is_wanted(server: Live, target: str) -> None:
     body = b'{"n":1}'
     with server.peer() as peer:
-        peer.send(head(target, f"content-length: {len(body)}", "content-type: application/json", "expect: 100-continue"))
+        peer.send(
+            head(target, f"content-length: {len(body)}", "content-type: application/json", "expect: 100-continue")
+        )
         assert peer.answer().status == 100
         assert peer.send(body).answer().status == 200
         assert peer.post("/ignore", b"").answer().status == 200

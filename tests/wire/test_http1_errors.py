@@ -94,9 +94,7 @@ def test_an_http_exception_is_what_it_says(server: Live) -> None:
         assert orjson.loads(answer.body)["detail"] == "short and stout"
 
 
-def test_a_stream_that_fails_midway_is_cut_off_without_its_end(
-    server: Live, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_stream_that_fails_midway_is_cut_off_without_its_end(server: Live, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR, "fastnet.error"), server.peer() as peer:
         peer.get("/midway")
         data = peer.rest()

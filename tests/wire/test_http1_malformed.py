@@ -137,7 +137,13 @@ def test_chunked_is_refused_in_http_1_0(server: Live) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"SSH-2.0-OpenSSH_9.6\r\n", b"GET /\r\n\r\n", b"EHLO there\r\n", b"GET / HTTP/1.x\r\n"],
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"SSH-2.0-OpenSSH_9.6\r\n",
+        b"GET /\r\n\r\n",
+        b"EHLO there\r\n",
+        b"GET / HTTP/1.x\r\n",
+    ],
     ids=["TLS", "SSH", "HTTP/0.9", "SMTP", "almost"],
 )
 def test_what_is_no_http_is_closed_without_a_word(server: Live, bystander: Peer, data: bytes) -> None:

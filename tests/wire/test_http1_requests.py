@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -225,12 +225,11 @@ def test_empty_lines_before_a_request_are_skipped(server: Live) -> None:
         assert peer.send(b"\r\n\r\nGET / HTTP/1.1\r\nhost: t\r\n\r\n").answer().status == 200
 
 
-
-
 SCRIPT = (
     b"GET /number/1 HTTP/1.1\r\nhost: t\r\n\r\n"
     b"POST /echo HTTP/1.1\r\nhost: t\r\ncontent-length: 11\r\n\r\nhello world"
-    b"POST /echo HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n10;x=y\r\n0123456789abcdef\r\n0\r\nx-sum: 7\r\n\r\n"
+    b"POST /echo HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n"
+    b"3\r\nabc\r\n10;x=y\r\n0123456789abcdef\r\n0\r\nx-sum: 7\r\n\r\n"
     b"HEAD / HTTP/1.1\r\nhost: t\r\n\r\n"
     b"GET /chunks HTTP/1.1\r\nhost: t\r\n\r\n"
     b"GET /none HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n"
@@ -250,7 +249,7 @@ def talk(server: Live, parts: list[bytes]) -> list[tuple[int, bytes, str | None]
 @given(cuts=st.lists(st.integers(1, len(SCRIPT) - 1), max_size=12, unique=True))
 def test_where_the_bytes_are_cut_changes_nothing(server: Live, cuts: list[int]) -> None:
     places = [0, *sorted(cuts), len(SCRIPT)]
-    parts = [SCRIPT[start:end] for start, end in zip(places, places[1:], strict=False)]
+    parts = [SCRIPT[start:end] for start, end in pairwise(places)]
     assert talk(server, parts) == [
         (200, b"1", None),
         (200, b"hello world", "none"),
@@ -262,5 +261,7 @@ def test_where_the_bytes_are_cut_changes_nothing(server: Live, cuts: list[int]) 
 
 
 def test_one_byte_at_a_time(server: Live) -> None:
-    assert [status for status, _, _ in talk(server, [SCRIPT[i : i + 1] for i in range(len(SCRIPT))])] == [200] * 5 + [404]
+    assert [status for status, _, _ in talk(server, [SCRIPT[i : i + 1] for i in range(len(SCRIPT))])] == [200] * 5 + [
+        404
+    ]
     until(lambda: server.counters["requests_active"] == 0)

@@ -1,0 +1,176 @@
+"""The user's contract, fully annotated: mypy --strict and pyright must find nothing.
+
+What the design shows is here as it is written there; what decorators return is what they were given,
+and what handlers are handed has the types that users rely on.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, assert_type
+
+import greeter_pb2 as pb
+import greeter_pb2_grpc as pb_grpc
+import grpc.aio
+import msgspec
+
+from fastnet import App, CallNext, Depends, Header, HTTPException, Request, Response, Router, WebSocket
+from fastnet.grpc import GrpcServer, ServicerContext
+
+app = App()
+
+
+class User(msgspec.Struct):
+    name: Annotated[str, msgspec.Meta(min_length=1)]
+    age: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+# --- HTTP
+
+
+@app.get("/")
+async def index() -> str:
+    return "Hello, World!"
+
+
+@app.get("/users/{id}")
+async def read_user(id: int, verbose: bool = False) -> dict[str, object]:
+    return {"id": id, "verbose": verbose}
+
+
+@app.post("/users", status_code=201)
+async def create_user(user: User, token: Annotated[str, Header("x-token")] = "") -> User:
+    return user
+
+
+@app.get("/report")
+async def report() -> AsyncIterator[str]:
+    for i in range(3):
+        yield f"line {i}\n"
+
+
+async def current_user(token: Annotated[str, Header("authorization")]) -> User:
+    if not token:
+        raise HTTPException(401)
+    return User(token)
+
+
+@app.get("/me")
+async def me(user: Annotated[User, Depends(current_user)]) -> User:
+    return user
+
+
+@app.middleware
+async def timing(request: Request, call_next: CallNext) -> Response:
+    response = await call_next(request)
+    response.headers["x-served-by"] = "fastnet"
+    return response
+
+
+@app.lifespan
+async def lifespan(app: App) -> AsyncIterator[None]:
+    app.state.ready = True
+    yield
+    app.state.ready = False
+
+
+# --- WebSocket
+
+
+@app.websocket("/echo")
+async def echo(ws: WebSocket) -> None:
+    async for message in ws:
+        assert_type(message, str | bytes)
+        await ws.send(message)
+
+
+@app.websocket("/users")
+async def users(ws: WebSocket[User, User], owner: Annotated[User, Depends(current_user)]) -> None:
+    await ws.accept()
+    async for user in ws:
+        assert_type(user, User)
+        await ws.send(user)
+    assert_type(await ws.receive_json(list[int]), list[int])
+    assert_type(ws.close_code, int | None)
+
+
+# --- gRPC
+
+
+@app.grpc.service("greeter.Greeter")
+class Greeter:
+    async def SayHello(self, request: pb.HelloRequest, context: ServicerContext) -> pb.HelloReply:
+        if not request.name:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a greeting needs a name")
+        return pb.HelloReply(message=f"Hello, {request.name}!")
+
+    async def SayHelloStream(self, request: pb.HelloRequest, context: ServicerContext) -> AsyncIterator[pb.HelloReply]:
+        for i in range(5):
+            yield pb.HelloReply(message=f"{i}: {request.name}")
+
+    async def RecordGreetings(
+        self, requests: AsyncIterator[pb.HelloRequest], context: ServicerContext
+    ) -> pb.GreetingSummary:
+        names = [request.name async for request in requests]
+        return pb.GreetingSummary(count=len(names), summary=", ".join(names))
+
+    async def Chat(
+        self, requests: AsyncIterator[pb.ChatMessage], context: ServicerContext
+    ) -> AsyncIterator[pb.ChatMessage]:
+        async for message in requests:
+            yield pb.ChatMessage(user="server", content=message.content)
+
+
+other = App()
+
+
+@other.grpc.method("/greeter.Greeter/SayHello")
+async def say_hello(request: pb.HelloRequest, user: Annotated[User, Depends(current_user)]) -> pb.HelloReply:
+    return pb.HelloReply(message=f"Hello, {request.name}!")
+
+
+class Servicer(pb_grpc.GreeterServicer):
+    """Unmodified, as it is written for grpc.aio."""
+
+    async def SayHello(
+        self, request: pb.HelloRequest, context: grpc.aio.ServicerContext[pb.HelloRequest, pb.HelloReply]
+    ) -> pb.HelloReply:
+        return pb.HelloReply(message=f"Hello, {request.name}!")
+
+
+third = App()
+pb_grpc.add_GreeterServicer_to_server(Servicer(), third.grpc)
+
+
+# --- several files
+
+router = Router()
+
+
+@router.get("/items/{id}")
+def read_item(id: int) -> list[User]:
+    return [User("Ada", id)]
+
+
+app.include(router, prefix="/api", middleware=[timing], dependencies=[Depends(current_user)])
+
+
+async def main() -> None:
+    # Decorators return what they were given: functions keep their parameters, and classes are the same classes.
+    assert_type(await index(), str)
+    assert_type(await read_user(3, verbose=True), dict[str, object])
+    assert_type(await create_user(User("Ada"), token="t"), User)
+    assert_type(report(), AsyncIterator[str])
+    assert_type(read_item(id=1), list[User])
+    assert_type(lifespan(app), AsyncIterator[None])
+    assert_type(Greeter(), Greeter)
+    assert_type(app.grpc, GrpcServer)
+    assert_type(await Greeter().SayHello(pb.HelloRequest(), context_of()), pb.HelloReply)
+    async with app.serve(port=0) as server:
+        assert_type(server.url, str)
+
+
+def context_of() -> ServicerContext:
+    raise NotImplementedError
+
+
+def blocking() -> None:
+    app.run(port=8000)
