@@ -369,7 +369,7 @@ cdef class Request(Call):
             x.want_body()
             self.reading = True
             try:
-                while not x.body_complete and x.body_error is None:
+                while not (x.body_complete or x.body_error is not None or x.gone or x.finished):
                     waiter = x.connection.local.loop.create_future()
                     x.body_waiter = waiter
                     await waiter

@@ -144,19 +144,19 @@ def test_pipelined_requests_behind_the_running_one_are_not_begun(events: Events)
 
 
 def test_what_does_not_end_is_cut_off_at_the_deadline(events: Events, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING, "fastnet.server"):
-        with live(make_app(events)) as server, server.peer() as stream, server.peer() as hung:
-            stream.get("/stream").until(b"tick")
-            hung.get("/hangs")
-            until(lambda: "hangs begun" in events)
-            stop(server, 0.1).result(10)
-            with pytest.raises(EOFError):
-                stream.answer()
-            assert hung.closed()
-            # Both handlers ended before the lifespan did.
-            assert events[-1] == "down"
-            assert {"stream ended", "hangs ended"} <= set(events[:-1])
-            assert server.counters["connections_open"] == server.counters["requests_active"] == 0
+    caplog.set_level(logging.WARNING, "fastnet.server")
+    with live(make_app(events)) as server, server.peer() as stream, server.peer() as hung:
+        stream.get("/stream").until(b"tick")
+        hung.get("/hangs")
+        until(lambda: "hangs begun" in events)
+        stop(server, 0.1).result(10)
+        with pytest.raises(EOFError):
+            stream.answer()
+        assert hung.closed()
+        # Both handlers ended before the lifespan did.
+        assert events[-1] == "down"
+        assert {"stream ended", "hangs ended"} <= set(events[:-1])
+        assert server.counters["connections_open"] == server.counters["requests_active"] == 0
     assert "2 connections were cut off" in caplog.text
 
 

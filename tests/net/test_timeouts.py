@@ -187,11 +187,11 @@ def test_a_peer_that_does_not_read_is_cut_off() -> None:
 
 def test_neither_does_a_whole_answer_wait_for_ever() -> None:
     """Its handler is long done, so that the connection is idle but for what is not taken."""
-    with live(endless_app([]), timeout_write=SHORT, timeout_idle=60) as server:
-        with server.peer(receive_buffer=4096) as peer:
-            peer.get("/big")
-            assert server.settle()["timeouts"] == 1
-            assert len(peer.rest()) < 32 << 20
+    app = endless_app([])
+    with live(app, timeout_write=SHORT, timeout_idle=60) as server, server.peer(receive_buffer=4096) as peer:
+        peer.get("/big")
+        assert server.settle()["timeouts"] == 1
+        assert len(peer.rest()) < 32 << 20
 
 
 def test_a_connection_is_idle_again_when_its_peer_has_read() -> None:
