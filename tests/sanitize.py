@@ -21,13 +21,16 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TREE = ROOT / "build" / "sanitize" / "tree"
 REPORTS = ROOT / "build" / "sanitize" / "reports"
+TOOLS = ROOT / "build" / "sanitize" / "tools"
 # What the copy needs to build and to test. ``build/cython`` spares it generating the C code again.
-COPIED = ("fastnet", "fastnet_ext", "tests", "proto", "build/cython")
+COPIED = ("fastnet", "fastnet_ext", "tests", "examples", "proto", "build/cython")
 FILES = ("setup.py", "pyproject.toml", "conftest.py", "README.md", "LICENSE")
 TESTS = (
     *("core", "http1", "http2", "websocket", "grpc_framing", "routing", "exchange", "serve", "net", "wire"),
-    *("fuzz", "differential"),
+    *("fastnet", "fuzz", "differential"),
 )
+# Programs that tests start and that are not ours to judge; some do not even start with a sanitizer loaded.
+FOREIGN = ("curl", "h2load", "nghttp", "wrk", "openssl")
 LIMIT = 600  # seconds that one step may take
 UNDEFINED = ": runtime error: "
 
@@ -79,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         step("copy", copy)
         step("build", build)
+        shield_foreign_tools()
         step("planted defects", find_planted_defects)
         step("tests", lambda: run_tests(options.tests or present(TESTS)))
         if options.fuzz_seconds:
@@ -174,12 +178,23 @@ def library(name: str) -> str:
     return str(path.resolve())
 
 
+def shield_foreign_tools() -> None:
+    """For each tool, a script of its name that starts it without the sanitizers."""
+    TOOLS.mkdir(parents=True, exist_ok=True)
+    for name in FOREIGN:
+        if (path := shutil.which(name)) is not None:
+            script = TOOLS / name
+            script.write_text(f'#!/bin/sh\nunset LD_PRELOAD\nexec "{path}" "$@"\n')
+            script.chmod(0o755)
+
+
 def environment() -> dict[str, str]:
     REPORTS.mkdir(parents=True, exist_ok=True)
     # libstdc++ too: AddressSanitizer looks for what throws C++ exceptions before grpcio loads it.
     libraries = [library("libasan.so"), library("libstdc++.so.6")]
     return {
         **os.environ,
+        "PATH": f"{TOOLS}{os.pathsep}{os.environ.get('PATH', '')}",
         "LD_PRELOAD": " ".join(libraries),
         # The interpreter frees little at its end, which is no leak of ours.
         "ASAN_OPTIONS": f"detect_leaks=0:log_path={REPORTS / 'address'}",

@@ -18,7 +18,6 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-
 READY = re.compile(r"listening on (http://\S+)")
 START_LIMIT = 30  # seconds until the service must be listening
 STOP_LIMIT = 15  # seconds it may take to stop
@@ -170,13 +169,15 @@ def curl(
     shown: str | None = None,
 ) -> None:
     """Ask by curl and check status and body; text must be equal, JSON equal as a value."""
-    command = ["curl", "--silent", "--show-error", "--max-time", "10", "--write-out", "\n%{http_code}", *options, url + path]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "no_proxy": "*"}, check=False)
+    command = ["curl", "--silent", "--show-error", "--max-time", "10", "--write-out", "\n%{http_code}", *options]
+    done = subprocess.run(
+        [*command, url + path], capture_output=True, text=True, env={**os.environ, "no_proxy": "*"}, check=False
+    )
     if done.returncode != 0:
         raise WrongAnswer(f"curl {path}: {done.stderr.strip()}")
     answer, _, code = done.stdout.rpartition("\n")
-    arguments = " ".join(f"'{shorten(option)}'" if " " in option or '"' in option else shorten(option) for option in options)
-    print(f"  $ curl {arguments + ' ' if arguments else ''}{path}")
+    words = [f"'{shorten(option)}'" if " " in option or '"' in option else shorten(option) for option in options]
+    print(f"  $ curl {' '.join([*words, path])}")
     print(f"    {code} {shown or shorten(answer)}")
     if int(code) != status:
         raise WrongAnswer(f"{path} was answered with {code}, not {status}: {answer}")

@@ -241,7 +241,7 @@ class GrpcServer:
         """The application stops: ``RuntimeError``."""
         raise RuntimeError(_PORT)
 
-    async def wait_for_termination(self, timeout: float | None = None) -> NoReturn:  # noqa: ASYNC109 - grpcio's
+    async def wait_for_termination(self, timeout: float | None = None) -> NoReturn:
         """The application waits: ``RuntimeError``."""
         raise RuntimeError(_PORT)
 

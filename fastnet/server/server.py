@@ -66,9 +66,7 @@ class Server:
         kind = AsyncioConnection if isinstance(loop, asyncio.BaseEventLoop) else Connection
         for sock in sockets:
             self._servers.append(
-                await loop.create_server(
-                    lambda: kind(state, service), sock=sock, backlog=config.backlog, ssl=context
-                )
+                await loop.create_server(lambda: kind(state, service), sock=sock, backlog=config.backlog, ssl=context)
             )
 
     def _service(self) -> Service:
@@ -163,9 +161,7 @@ class Server:
 def _bind(config: Config) -> list[socket.socket]:
     """A listening socket for each address that the host name stands for."""
     try:
-        found = socket.getaddrinfo(
-            config.host or None, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
+        found = socket.getaddrinfo(config.host or None, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except socket.gaierror as error:
         raise ConfigError(f"host {config.host!r} cannot be resolved: {error.strerror}") from None
     sockets: list[socket.socket] = []

@@ -7,7 +7,9 @@ from fastnet_ext.exchange.head import ResponseHead
 @final
 class MemoryConnection(ConnectionInfo):
     extras: dict[str, Any]
-    def __init__(self, local: LoopLocal | None, extras: Mapping[str, Any] | None = None, secure: bool = False) -> None: ...
+    def __init__(
+        self, local: LoopLocal | None, extras: Mapping[str, Any] | None = None, secure: bool = False
+    ) -> None: ...
 
 @final
 class MemoryExchange(Exchange):

@@ -2,6 +2,7 @@
 """A carrier in memory: what tests and in-process clients use in place of a socket."""
 
 cimport cython
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memchr
@@ -89,8 +90,9 @@ cdef class MemoryExchange(Exchange):
         self.ready()
 
     def push(self, bytes data):
-        cdef bytes copy = PyBytes_FromStringAndSize(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
-        self.feed(PyBytes_AS_STRING(copy), PyBytes_GET_SIZE(copy))
+        # Writable memory of our own: a session unmasks in place, and bytes of one byte are shared by all.
+        cdef bytearray copy = bytearray(data)
+        self.feed(PyByteArray_AS_STRING(copy), PyByteArray_GET_SIZE(copy))
 
     def push_end(self):
         self.feed_end()

@@ -37,6 +37,11 @@ cdef class Response:
 cdef class Stream(Response):
     """A streamed body: an iterable or async iterable of chunks."""
 
+    cdef MutableHeaders _trailers   # None until asked for
+
+    # What is sent after the body: (name, value) pairs, None when there are none. Raises ValueError.
+    cdef list trailer_fields(self)
+
 
 # "text/html" -> "text/html; charset=utf-8"; raises ValueError for what is no media type.
 cdef str content_type_of(str media_type)

@@ -69,6 +69,8 @@ class Response:
     def drop_length(self) -> None: ...
 
 class Stream(Response):
+    @property
+    def trailers(self) -> MutableHeaders: ...
     def __init__(
         self,
         content: Chunks,

@@ -414,6 +414,12 @@ cdef object check_chunks(object chunks):
     return chunks
 
 
+# RFC 9110, 6.5.1.
+cdef frozenset NO_TRAILERS = frozenset((
+    b"content-encoding", b"content-length", b"content-range", b"content-type", b"host", b"trailer",
+))
+
+
 cdef class Stream(Response):
     """An answer whose body comes piece by piece.
 
@@ -428,6 +434,26 @@ cdef class Stream(Response):
             self.content_type = content_type_of(media_type)
         if headers is not None:
             self.add_headers(headers)
+
+    @property
+    def trailers(self):
+        """Fields to send after the body, ``MutableHeaders``: set them before the last chunk is taken.
+
+        They need a length that is not known beforehand, and HTTP/1.1 or newer; elsewhere they are dropped.
+        What frames or describes the body (``content-length``, ``content-type`` …) breaks the answer off.
+        """
+        if self._trailers is None:
+            self._trailers = MutableHeaders()
+        return self._trailers
+
+    cdef list trailer_fields(self):
+        cdef bytes name
+        if self._trailers is None or not self._trailers.fields:
+            return None
+        for name, _ in self._trailers.fields:
+            if name in NO_TRAILERS:
+                raise ValueError(f"header {name.decode()!r} cannot come after the body that it frames or describes")
+        return self._trailers.fields
 
 
 @cython.final

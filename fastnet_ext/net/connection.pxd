@@ -25,6 +25,7 @@ cdef enum Clock:
     CLOCK_IDLE      # between requests
     CLOCK_HEAD      # a head has begun
     CLOCK_BODY      # the peer owes us body bytes
+    CLOCK_STREAMS   # until the next look at which of many exchanges have stalled; no error by itself
     CLOCK_WRITE     # the peer does not take what we write
     CLOCK_LINGER    # answered and half closed; waiting for the peer's end
 

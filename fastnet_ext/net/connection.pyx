@@ -171,7 +171,7 @@ cdef class Connection(ConnectionInfo):
 
     def pause_writing(self):
         self.write_paused = True
-        if self.clock != CLOCK_BODY and self.clock != CLOCK_LINGER:
+        if self.clock != CLOCK_LINGER:
             self.start_clock(CLOCK_WRITE, self.service.write_timeout)
 
     def resume_writing(self):
@@ -449,7 +449,7 @@ cdef class Connection(ConnectionInfo):
             self.clock = CLOCK_NONE
             self.abort()
             return
-        if self.clock != CLOCK_IDLE:
+        if self.clock != CLOCK_IDLE and self.clock != CLOCK_STREAMS:
             self.loop_state.counts.timeouts += 1
         try:
             self.carrier.expired(self.clock)

@@ -1,6 +1,6 @@
 """An HTTP/2 connection as the carrier of many exchanges at once."""
 
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastnet_ext.core.buffer cimport Buffer
 from fastnet_ext.exchange.exchange cimport Exchange, Gone
@@ -28,6 +28,7 @@ cdef class Http2Carrier(Carrier):
     cdef int _failed(self) except -1
     cdef int _fail_all(self, Gone why) except -1
     cdef int _set_clock(self) except -1
+    cdef int _look_for_stalls(self) except -1
     cdef int _start_fresh(self) except -1
     cdef int _finished(self) except -1
 
@@ -36,7 +37,14 @@ cdef class Http2Exchange(Exchange):
     cdef Http2Carrier carrier   # None when the answer has ended or the stream is gone
     cdef uint32_t stream_id
     cdef uint32_t unread        # bytes whose window is withheld until the body is read on
+    # How far it was at the last look: see _look_for_stalls.
+    cdef bint looked
+    cdef int64_t body_mark
+    cdef uint64_t sent_mark
+    cdef size_t queued_mark
+
     cdef bint held              # the stream is over, the handler is not: see Http2Connection.hold
 
     cdef int _send_head(self, ResponseHead head, int64_t length, bint end) except -1
+    cdef bint _stalled(self, size_t queued) noexcept
     cdef int _done(self) except -1

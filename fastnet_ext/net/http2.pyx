@@ -7,23 +7,29 @@ input leave in one write.
 """
 
 cimport cython
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memchr
 
 from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_free, buffer_init
 from fastnet_ext.core.endian cimport store_decimal
 from fastnet_ext.core.headers cimport METHOD_HEAD, HeaderBlock
-from fastnet_ext.exchange.exchange cimport GONE_DEADLINE, GONE_PEER, GONE_PROTOCOL, Exchange, Gone, Responder
+from fastnet_ext.exchange.errors import RequestTimeout
+from fastnet_ext.exchange.exchange cimport (
+    BODY_LATE, BODY_STREAM, BODY_WHOLE, GONE_DEADLINE, GONE_PEER, GONE_PROTOCOL, Exchange, Gone, Responder,
+)
 from fastnet_ext.exchange.head cimport ResponseHead, status_has_body
 from fastnet_ext.http2 cimport connection as h2
 from fastnet_ext.http2.connection cimport Http2Connection
 from fastnet_ext.http2.hpack cimport encode_field
+from fastnet_ext.http2.stream cimport Stream, table_find
 from fastnet_ext.net.connection cimport (
-    CLOCK_HEAD, CLOCK_IDLE, CLOCK_NONE, CLOCK_WRITE, Carrier, Clock, Connection,
+    CLOCK_HEAD, CLOCK_IDLE, CLOCK_NONE, CLOCK_STREAMS, CLOCK_WRITE, Carrier, Clock, Connection,
 )
 
 cdef enum:
-    NO_ERROR = 0    # RFC 9113, section 7
+    # RFC 9113, section 7.
+    NO_ERROR = 0
+    CANCEL = 8
 
 
 @cython.final
@@ -158,8 +164,12 @@ cdef class Http2Carrier(Carrier):
         return self.connection.close(True)
 
     cdef int _fail_all(self, Gone why) except -1:
+        cdef Http2Exchange x
         for context in self.machine.contexts():
-            (<Http2Exchange>context).fail(why)
+            x = <Http2Exchange>context
+            if why == GONE_PEER and not x.ended and not x.gone:
+                self.connection.loop_state.counts.disconnects += 1
+            x.fail(why)
         return 0
 
     cdef int _start_fresh(self) except -1:
@@ -173,16 +183,17 @@ cdef class Http2Carrier(Carrier):
         cdef Connection connection = self.connection
         if connection.clock == CLOCK_WRITE or connection.closing:
             return 0
-        if self.running:
-            connection.clock = CLOCK_NONE
+        if self.running or self.machine.has_queued():
+            if connection.clock != CLOCK_STREAMS:
+                connection.start_clock(
+                    CLOCK_STREAMS, min(connection.service.body_timeout, connection.service.write_timeout)
+                )
         elif connection.clock != CLOCK_HEAD or self.machine.highest:
             connection.start_clock(CLOCK_IDLE, connection.service.idle_timeout)
         return 0
 
     cdef int receive_eof(self) except -1:
         # RFC 9113, 5.1: streams have ends of their own; the end of the input ends the connection.
-        if self.running:
-            self.connection.loop_state.counts.disconnects += 1
         self._fail_all(GONE_PEER)
         return self.connection.close(False)
 
@@ -196,8 +207,37 @@ cdef class Http2Carrier(Carrier):
         if clock == CLOCK_IDLE or clock == CLOCK_HEAD:
             self.machine.goaway(self.machine.highest, NO_ERROR)
             return connection.close(False)
+        if clock == CLOCK_STREAMS:
+            self._look_for_stalls()
+            connection.clock = CLOCK_NONE
+            return self._set_clock()
         self._fail_all(GONE_DEADLINE)
         return connection.abort()
+
+    cdef int _look_for_stalls(self) except -1:
+        """End what has not moved since the last look: who owes a body, or opens no window for what it asked for."""
+        cdef Http2Exchange x
+        cdef Stream* stream
+        cdef bint stalled
+        for context in self.machine.contexts():
+            x = <Http2Exchange>context
+            stream = table_find(&self.machine.streams, x.stream_id)
+            if stream is NULL:
+                continue
+            stalled = x.looked and x._stalled(stream.queued)
+            x.looked = True
+            x.body_mark = x.body_received
+            x.sent_mark = x.bytes_sent
+            x.queued_mark = stream.queued
+            if not stalled:
+                continue
+            self.connection.loop_state.counts.timeouts += 1
+            if stream.queued:
+                self.machine.reset_stream(x.stream_id, CANCEL)
+                x.fail(GONE_DEADLINE)
+            else:
+                x._fail_body(RequestTimeout())
+        return 0
 
     cdef int drain(self) except -1:
         cdef Http2Exchange x
@@ -249,7 +289,7 @@ cdef class Http2Carrier(Carrier):
             return 0
         for context in self.machine.contexts():
             (<Http2Exchange>context).writable()
-        return 0
+        return self._set_clock()
 
     cdef int _finished(self) except -1:
         self.running -= 1
@@ -348,6 +388,19 @@ cdef class Http2Exchange(Exchange):
         else:
             carrier.machine.send_data(self.stream_id, NULL, 0, True, None)
         return self._done()
+
+    cdef bint _stalled(self, size_t queued) noexcept:
+        if self.body_mode == BODY_STREAM and not self.ended:
+            # Streams of messages may be silent for long, and held back: their protocols have deadlines and pings.
+            return False
+        if queued:
+            return queued == self.queued_mark and self.bytes_sent == self.sent_mark
+        if self.body_mode != BODY_WHOLE and self.body_mode != BODY_LATE:
+            return False
+        return (
+            not self.body_complete and not self.body_paused and not self.ended and self.body_error is None
+            and self.body_received == self.body_mark
+        )
 
     cdef int _done(self) except -1:
         cdef Connection connection = <Connection>self.connection

@@ -174,7 +174,7 @@ cdef class HttpEndpoint(AsyncEndpoint):
     cdef object answer_response(self, Exchange x, Response response):
         cdef ResponseHead head = response.head()
         if response.chunks is not None:
-            return send_stream(self, x, response.chunks, head)
+            return send_stream(self, x, response.chunks, head, response if isinstance(response, Stream) else None)
         self.answer_bytes(x, head, response.content)
         return None
 
@@ -201,7 +201,7 @@ cdef class HttpEndpoint(AsyncEndpoint):
             head = ResponseHead(
                 self.status_code, [(b"content-type", content_type_of(self.stream_type).encode("latin-1"))]
             )
-        return send_stream(self, x, iterable, head)
+        return send_stream(self, x, iterable, head, None)
 
     cdef ResponseHead stream_head(self, object first, ResponseHead head):
         """The head with the type of the first item: text, bytes, or typed values as JSON Lines."""
@@ -221,7 +221,7 @@ cdef class HttpEndpoint(AsyncEndpoint):
         return typed
 
 
-async def send_stream(HttpEndpoint endpoint, Exchange x, iterable, ResponseHead head):
+async def send_stream(HttpEndpoint endpoint, Exchange x, iterable, ResponseHead head, Stream response):
     """Send each item as it comes; waits while the peer is slow, closes the source at the end."""
     cdef bytes chunk
     cdef object source = iterable
@@ -264,7 +264,7 @@ async def send_stream(HttpEndpoint endpoint, Exchange x, iterable, ResponseHead 
                     await asyncio.sleep(0)
         if not x.status:
             x.send_head(endpoint.stream_head("", head), -1)
-        x.end(None)
+        x.end(None if response is None else response.trailer_fields())
     finally:
         x.responder = None
         if hasattr(source, "aclose"):

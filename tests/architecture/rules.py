@@ -17,7 +17,7 @@ FLOOR_0 = {"core"}
 FLOOR_1 = {"http1", "http2", "websocket", "grpc", "sse", "framing", "ratelimit", "compression", "routing"}
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
-    **{machine: FLOOR_0 for machine in FLOOR_1},
+    **dict.fromkeys(FLOOR_1, FLOOR_0),
     "exchange": FLOOR_0 | FLOOR_1,
     "serve": FLOOR_0 | FLOOR_1 | {"exchange"},
     "net": FLOOR_0 | FLOOR_1 | {"exchange", "serve"},
@@ -114,7 +114,7 @@ def silent_failures(files: Iterable[tuple[str, str]]) -> list[str]:
         for match in _CDEF_FUNCTION.finditer(_without_externs(text)):
             kind = match[1].strip()
             if kind == "class" or kind in PYTHON_TYPES or kind in classes:
-                continue    # a NULL says that it failed
+                continue  # a NULL says that it failed
             rest = _after_arguments(_without_externs(text), match.end())
             if not re.search(r"\bnoexcept\b|\bexcept\b", rest):
                 found.append(f"{name}: cdef {kind} {match[2]}() does not say how it fails: noexcept, or except -1")

@@ -91,6 +91,8 @@ def _cython_imports(path: Path, name: str, package: str) -> Iterator[Import]:
 def _deepest(base: str, imported: str) -> str:
     """``from a import b`` names the module a.b when there is one, else a."""
     candidate = ROOT.joinpath(*base.split("."), imported)
-    if imported and (candidate.is_dir() or any(candidate.with_suffix(f".{kind}").exists() for kind in ("py", "pyx", "pxd"))):
+    if imported and (
+        candidate.is_dir() or any(candidate.with_suffix(f".{kind}").exists() for kind in ("py", "pyx", "pxd"))
+    ):
         return f"{base}.{imported}"
     return base

@@ -86,7 +86,9 @@ def test_every_cdef_says_how_it_fails() -> None:
     assert rules.silent_failures(rules.read("pyx") + rules.read("pxd")) == []
 
 
-@pytest.mark.parametrize("line", ["cdef int f(self):\n", "cdef void f(self, int a):\n", "cdef char* f(\n    int a\n):\n"])
+@pytest.mark.parametrize(
+    "line", ["cdef int f(self):\n", "cdef void f(self, int a):\n", "cdef char* f(\n    int a\n):\n"]
+)
 def test_a_silent_cdef_is_found(line: str) -> None:
     assert rules.silent_failures([("fastnet_ext.http1.planted", line)])
     loud = line.replace("):", ") noexcept:")
@@ -118,9 +120,7 @@ def _public_names(name: str) -> set[str]:
     return {
         key
         for key, value in vars(module).items()
-        if not key.startswith("_")
-        and not inspect.ismodule(value)
-        and getattr(value, "__module__", None) == name
+        if not key.startswith("_") and not inspect.ismodule(value) and getattr(value, "__module__", None) == name
     }
 
 

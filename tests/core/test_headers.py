@@ -8,9 +8,10 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from fastnet_ext.core.headers import HeaderBlock
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from fastnet_ext.core.headers import HeaderBlock
 
 HEADER = Path(__file__).parents[2] / "fastnet_ext" / "core" / "headers.h"
 KNOWN = re.findall(r'X\(([A-Z0-9_]+), "([^"]+)"\)', HEADER.read_text())

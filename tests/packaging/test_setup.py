@@ -92,5 +92,3 @@ def test_versions_are_said_once() -> None:
     namespace: dict[str, str] = {}
     exec((ROOT / "fastnet" / "_version.py").read_text(), namespace)
     assert done.stdout.split()[-1] == namespace["__version__"]
-
-

@@ -490,6 +490,24 @@ def test_any_messages_in_any_pieces(messages: list[str | bytes], data: st.DataOb
     open_and_run(test)
 
 
+def test_unmasking_touches_no_bytes_of_others() -> None:
+    """Bytes of length one are shared by the whole interpreter: pushed one by one they must stay what they are."""
+
+    async def test() -> None:
+        opened = Opened(echo)
+        await turns()
+        opened.client.send_text("a text of some length")
+        for byte in opened.client.data_to_send():
+            opened.x.push(bytes([byte]))
+        await turns(8)
+        assert opened.events() == [("text", "a text of some length")]
+        assert [bytes([number])[0] for number in range(256)] == list(range(256))
+        opened.x.disconnect()
+        await turns()
+
+    open_and_run(test)
+
+
 def test_fragments_are_one_message() -> None:
     async def test() -> None:
         opened = Opened(echo)

@@ -36,6 +36,16 @@ def make_app() -> App:
         for word in ("one", "two", "three"):
             yield word
 
+    @app.get("/trailers")
+    async def trailers(request: Request) -> Response:
+        async def body() -> AsyncIterator[str]:
+            yield "summed"
+            response.trailers[request.query_params.get("name") or "x-sum"] = "42"
+            yield " up"
+
+        response = Stream(body(), media_type="text/plain")
+        return response
+
     @app.get("/sized")
     async def sized() -> Response:
         async def body() -> AsyncIterator[bytes]:
@@ -154,6 +164,22 @@ def test_a_chunked_body_with_trailers_comes_in(server: Live) -> None:
         answer = peer.send(b"5\r\nworld\r\n0\r\nX-Sum: 42\r\n\r\n").answer()
         assert (answer.body, answer["x-trailer"]) == (b"hello world", "42")
         assert peer.get("/").answer().status == 200
+
+
+def test_a_stream_may_end_with_trailers(server: Live) -> None:
+    with server.peer() as peer:
+        answer = peer.get("/trailers").answer()
+        assert (answer.body, answer.trailers) == (b"summed up", [("x-sum", "42")])
+        assert peer.get("/").answer().status == 200
+        # They have no place in HTTP/1.0.
+        answer = peer.send(b"GET /trailers HTTP/1.0\r\n\r\n").answer()
+        assert (answer.body, answer.trailers) == (b"summed up", [])
+
+
+@pytest.mark.parametrize("name", ["content-length", "content-type", "host"])
+def test_a_trailer_that_would_change_the_body_cuts_the_answer_off(server: Live, name: str) -> None:
+    with server.peer() as peer:
+        assert not peer.get(f"/trailers?name={name}").rest().endswith(b"0\r\n\r\n")
 
 
 @pytest.mark.parametrize("target", ["/", "/chunks", "/sized", "/what", "/none"])

@@ -54,6 +54,15 @@ def make_app(seen: Seen) -> App:
         for n in range(128):
             yield bytes([n]) * 65536
 
+    @app.get("/trailers")
+    async def trailers() -> Response:
+        async def body() -> AsyncIterator[str]:
+            yield "summed up"
+            response.trailers["x-sum"] = "42"
+
+        response = Stream(body(), media_type="text/plain")
+        return response
+
     @app.get("/big")
     async def big() -> bytes:
         return bytes(range(256)) * (4 * 8192)
@@ -218,6 +227,14 @@ def test_many_requests_of_one_connection_by_nghttp(server: Live) -> None:
     until(lambda: server.counters["requests"] == before + 20)
     statuses = re.findall(r"\s(\d{3})\s+[\d.]+[KMG]?\s+/", done.stdout.decode())
     assert sorted(statuses) == ["200"] * 15 + ["404"] * 5
+
+
+@needs("nghttp")
+def test_a_stream_may_end_with_trailers(server: Live) -> None:
+    text = run("nghttp", "-v", url(server, "/trailers")).stdout.decode()
+    assert (
+        text.index("summed up") < text.index("x-sum: 42") < text.index("END_STREAM | END_HEADERS", text.index("x-sum"))
+    )
 
 
 @needs("nghttp")
