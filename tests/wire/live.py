@@ -13,7 +13,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -227,7 +227,8 @@ def live(
         try:
             yield found["live"]
         finally:
-            if thread.is_alive():
+            # The loop may have ended by itself, by what a handler raised.
+            with suppress(RuntimeError):
                 found["stop"]()
             thread.join(WAIT)
             assert not thread.is_alive(), "the server does not stop"
