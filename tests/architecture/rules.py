@@ -141,7 +141,8 @@ def _after_arguments(text: str, position: int) -> str:
     while depth and position < len(text):
         depth += {"(": 1, ")": -1}.get(text[position], 0)
         position += 1
-    return text[position : text.find("\n", position)]
+    end = text.find("\n", position)
+    return text[position:] if end < 0 else text[position:end]
 
 
 def missing_free_threading(files: Iterable[tuple[str, str]]) -> list[str]:
