@@ -9,7 +9,7 @@
   headers, fail the build (CI).
 
 ``FASTNET_ONLY=http1,core`` limits the build to those folders of ``fastnet_ext``; ``none`` builds nothing.
-``FASTNET_JOBS=1`` builds one module at a time; the default is one per core.
+``FASTNET_JOBS=1`` builds one module at a time; the default is one per core, up to 8, since each takes memory.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ def _names(variable: str) -> set[str]:
 
 SWITCHES = _names("FASTNET_BUILD")
 ONLY = _names("FASTNET_ONLY")
-JOBS = int(os.environ.get("FASTNET_JOBS") or os.cpu_count() or 1)
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+JOBS = int(os.environ.get("FASTNET_JOBS") or min(CORES, 8))
 
 if unknown := SWITCHES - {"debug", "sanitize", "annotate", "strict"}:
     sys.exit(f"FASTNET_BUILD: unknown {', '.join(sorted(unknown))}; known are debug, sanitize, annotate, strict")
