@@ -79,6 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("tests", nargs="*", help="paths of tests; the engine's by default")
     parser.add_argument("--fuzz-seconds", type=float, default=10, help="for each fuzzer (10)")
     options = parser.parse_args(arguments)
+    for path in reports():
+        path.unlink()
     try:
         step("copy", copy)
         step("build", build)
