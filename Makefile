@@ -10,7 +10,7 @@ STRICT ?=
 FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo serve test test-all lint types strict sanitize fuzz bench bench-micro dist dist-check clean
+.PHONY: help build demo serve test test-all lint types strict sanitize debug fuzz bench bench-micro dist dist-check clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,9 @@ strict: $(VENV)/.test  ## build into build/strict; compilers' warnings and perfo
 
 sanitize: $(VENV)/.test  ## the parsers' tests and the fuzzers under AddressSanitizer and UBSan
 	$(BIN)/python -m tests.sanitize
+
+debug: $(VENV)/.test  ## the engine's tests on a build that checks its invariants and counts its objects
+	$(BIN)/python -m tests.debug
 
 fuzz: $(VENV)/.test build  ## each fuzzer for FUZZ_SECONDS (60)
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)

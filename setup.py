@@ -2,7 +2,8 @@
 
 ``FASTNET_BUILD`` chooses what is built, several joined by commas:
 
-* ``debug``: no optimisation, debug symbols, ``FASTNET_DEBUG`` defined in C, Cython checks for None.
+* ``debug``: no optimisation, debug symbols, ``FASTNET_DEBUG`` defined in C (invariants are checked, live objects
+  counted: fastnet_ext/core/debug.h), Cython checks for None.
 * ``sanitize``: AddressSanitizer and UndefinedBehaviorSanitizer, ``FASTNET_DEBUG``.
 * ``annotate``: Cython's annotated HTML, below ``build/cython-annotate``.
 * ``strict``: warnings and performance hints of Cython, and warnings of the C compiler about our own

@@ -82,11 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for path in reports():
         path.unlink()
     try:
-        step("copy", copy)
-        step("build", build)
+        step("copy", lambda: copy(TREE, PLANTED))
+        step("build", lambda: build(TREE, "sanitize"))
         shield_foreign_tools()
         step("planted defects", find_planted_defects)
-        step("tests", lambda: run_tests(options.tests or present(TESTS)))
+        step("tests", lambda: run_tests(options.tests or present(TREE, TESTS)))
         if options.fuzz_seconds:
             step("fuzzers", lambda: run([sys.executable, "-m", "tests.fuzz", "--seconds", str(options.fuzz_seconds)]))
         check_reports()
@@ -107,24 +107,24 @@ def step(name: str, action: object) -> None:
     print(f"sanitize: {name}: {time.monotonic() - start:.0f} s", flush=True)
 
 
-def present(folders: Iterable[str]) -> list[str]:
-    return [f"tests/{folder}" for folder in folders if (TREE / "tests" / folder).is_dir()]
+def present(tree: Path, folders: Iterable[str]) -> list[str]:
+    return [f"tests/{folder}" for folder in folders if (tree / "tests" / folder).is_dir()]
 
 
 # --- the build
 
 
-def copy() -> None:
-    """Make the copy what the tree is; objects that are up to date stay."""
+def copy(tree: Path, planted_module: str) -> None:
+    """Make the copy what the tree is; objects that are up to date stay. The module is planted in it."""
     for name in (*COPIED, *FILES):
-        source, target = ROOT / name, TREE / name
+        source, target = ROOT / name, tree / name
         if source.is_dir():
             mirror(source, target)
         elif source.is_file():
             update(source, target)
-    planted = TREE / "fastnet_ext" / "planted"
+    planted = tree / "fastnet_ext" / "planted"
     planted.mkdir(exist_ok=True)
-    for name, text in (("__init__.py", ""), ("__init__.pxd", ""), ("defects.pyx", PLANTED)):
+    for name, text in (("__init__.py", ""), ("__init__.pxd", ""), ("defects.pyx", planted_module)):
         path = planted / name
         if not path.exists() or path.read_text() != text:
             path.write_text(text)
@@ -157,11 +157,11 @@ def update(source: Path, target: Path) -> None:
     shutil.copy2(source, target)
 
 
-def build() -> None:
+def build(tree: Path, switch: str) -> None:
     command = [sys.executable, "setup.py", "--quiet", "build_ext", "--inplace"]
-    environment = {**os.environ, "FASTNET_BUILD": "sanitize", "FASTNET_ONLY": ""}
+    environment = {**os.environ, "FASTNET_BUILD": switch, "FASTNET_ONLY": ""}
     done = subprocess.run(
-        command, cwd=TREE, env=environment, check=False, timeout=LIMIT, stderr=subprocess.PIPE, text=True
+        command, cwd=tree, env=environment, check=False, timeout=LIMIT, stderr=subprocess.PIPE, text=True
     )
     if done.returncode != 0:
         raise Failure(f"the build failed:\n{done.stderr}")

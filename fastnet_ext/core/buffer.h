@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fastnet_ext/core/debug.h"
+
 #define FN_BUFFER_FIRST_CAPACITY 512
 
 typedef struct {
@@ -20,6 +22,12 @@ typedef struct {
     size_t capacity;
 } fn_buffer;
 
+static inline void fn_buffer_check(const fn_buffer *b) {
+    (void)b; /* a plain build checks nothing */
+    FN_INVARIANT(b->size <= b->capacity);
+    FN_INVARIANT((b->data == NULL) == (b->capacity == 0));
+}
+
 static inline void fn_buffer_init(fn_buffer *b) {
     b->data = NULL;
     b->size = 0;
@@ -27,6 +35,7 @@ static inline void fn_buffer_init(fn_buffer *b) {
 }
 
 static inline void fn_buffer_free(fn_buffer *b) {
+    fn_buffer_check(b);
     free(b->data);
     fn_buffer_init(b);
 }
@@ -47,6 +56,7 @@ static int fn_buffer_grow(fn_buffer *b, size_t extra) {
 }
 
 static inline int fn_buffer_reserve(fn_buffer *b, size_t extra) {
+    fn_buffer_check(b);
     if (b->capacity - b->size >= extra) return 0;
     return fn_buffer_grow(b, extra);
 }
@@ -60,6 +70,7 @@ static inline int fn_buffer_append(fn_buffer *b, const char *data, size_t size) 
 
 /* Drop the first `count` bytes, keeping the order of the rest. */
 static inline void fn_buffer_consume(fn_buffer *b, size_t count) {
+    fn_buffer_check(b);
     if (count >= b->size) {
         b->size = 0;
     } else if (count) {

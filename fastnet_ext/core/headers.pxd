@@ -113,6 +113,8 @@ cdef class HeaderBlock:
     cdef uint32_t status
 
     cdef int _allocate(self, uint32_t fields, uint32_t arena) except -1
+    # Invariant: what is used fits what was allocated, and every span lies in what is used of the arena.
+    cdef void _check(self) noexcept
     # Take `size` bytes and `count` fields whose spans are offsets into them. Names are lowered.
     cdef int fill(self, const char* data, uint32_t size, const Field* fields, uint32_t count) except -1
     # Append one field whose name is in lower case already; `id` as find_header_id says.

@@ -8,6 +8,8 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
+from fastnet_ext.core.debug cimport DEBUG, LIVE_HEADER_BLOCK, born, died, invariant
+
 
 
 @cython.final
@@ -23,6 +25,7 @@ cdef class HeaderBlock:
         self.method_name = self.target = self.scheme = self.authority = Span(0, 0)
         self.method = METHOD_OTHER
         self.status = 0
+        born(LIVE_HEADER_BLOCK)
 
     def __init__(self, fields=()):
         cdef bytes lowered, content
@@ -35,7 +38,21 @@ cdef class HeaderBlock:
             )
 
     def __dealloc__(self):
+        if DEBUG:
+            self._check()
         free(self.fields)
+        died(LIVE_HEADER_BLOCK)
+
+    cdef void _check(self) noexcept:
+        cdef uint32_t i
+        cdef Field* field
+        invariant(self.count <= self.capacity)
+        invariant(self.size <= self.arena_capacity)
+        for i in range(self.count):
+            field = &self.fields[i]
+            invariant(field.name.size <= self.size and field.name.offset <= self.size - field.name.size)
+            invariant(field.value.size <= self.size and field.value.offset <= self.size - field.value.size)
+            invariant(field.id < HEADER_COUNT)
 
     cdef int _allocate(self, uint32_t fields, uint32_t arena) except -1:
         cdef Field* memory = <Field*>malloc(fields * sizeof(Field) + arena)
@@ -65,6 +82,8 @@ cdef class HeaderBlock:
         self.count = count
         for i in range(count):
             lower_ascii(self.arena + fields[i].name.offset, fields[i].name.size)
+        if DEBUG:
+            self._check()
         return 0
 
     cdef int store(self, const char* data, uint32_t size, Span* span) except -1:

@@ -5,6 +5,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 
 from fastnet_ext.core.buffer cimport buffer_append, buffer_free, buffer_init
+from fastnet_ext.core.debug cimport DEBUG, LIVE_EXCHANGE, born, died, invariant
 from fastnet_ext.core.scan cimport hex_digit
 from fastnet_ext.exchange.errors import ClientDisconnect, PayloadTooLarge, RequestTimeout
 
@@ -92,14 +93,23 @@ cdef class Exchange:
         self.content_length = -1
         self.param_count = 0
         self.path = self.query = Span(0, 0)
+        born(LIVE_EXCHANGE)
 
     def __dealloc__(self):
         buffer_free(&self.body_buffer)
+        died(LIVE_EXCHANGE)
 
     # --- the request's body
 
     cdef int feed(self, char* data, Py_ssize_t size) except -1:
         cdef Responder responder
+        if DEBUG:
+            # A carrier feeds nothing behind the end of a body, and no more than was announced; a tunnel has neither.
+            invariant(not self.body_complete or self.body_mode == BODY_STREAM)
+            invariant(
+                self.content_length < 0 or self.body_mode == BODY_STREAM
+                or self.body_received + size <= self.content_length
+            )
         if self.body_mode == BODY_IGNORE or self.body_error is not None or self.ended:
             return 0
         self.body_received += size
@@ -217,6 +227,10 @@ cdef class Exchange:
         cdef Guard guard
         if self.finished:
             return 0
+        if DEBUG:
+            # An answer that is complete has begun; guards are owed only by those that admitted.
+            invariant(not self.ended or self.status != 0)
+            invariant(self.guards_held == 0 or self.guards_held <= <uint32_t>len(self.route.guards))
         self.finished = True
         if self.route is not None:
             for i in range(self.guards_held):

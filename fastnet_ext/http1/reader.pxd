@@ -120,6 +120,7 @@ cdef class Reader:
     # As new, for another connection.
     cdef void reset(self) noexcept
 
+    cdef Event _next(self, const char* data, size_t size, size_t* consumed) except RAISED
     cdef Event _read_head(self, const char* data, size_t size, size_t* consumed) except RAISED
     cdef Event _read_body(self, const char* data, size_t size, size_t* consumed) except RAISED
     cdef Event _read_trailers(self, const char* data, size_t size, size_t* consumed) except RAISED

@@ -22,6 +22,7 @@ from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
+from fastnet_ext.core.debug cimport DEBUG, LIVE_READER, born, died, invariant
 from fastnet_ext.core.headers cimport METHOD_CONNECT, METHOD_GET, METHOD_HEAD, Method, find_method
 from fastnet_ext.http1.head cimport (
     ANSWERS,
@@ -99,9 +100,11 @@ cdef class Reader:
         self.role = CLIENT if client else SERVER
         self.saved = NULL
         self.reset()
+        born(LIVE_READER)
 
     def __dealloc__(self):
         free(self.saved)
+        died(LIVE_READER)
 
     cdef void reset(self) noexcept:
         free(self.saved)
@@ -123,6 +126,16 @@ cdef class Reader:
         self._begin_message()
 
     cdef Event next(self, const char* data, size_t size, size_t* consumed) except RAISED:
+        cdef Event event = self._next(data, size, consumed)
+        if DEBUG:
+            invariant(consumed[0] <= size)
+            if event == DATA:
+                invariant(self.data_size > 0 and self.data >= data and self.data + self.data_size <= data + consumed[0])
+            if event == FAILED:
+                invariant(self.error_status != 0 and self.error_reason is not NULL)
+        return event
+
+    cdef inline Event _next(self, const char* data, size_t size, size_t* consumed) except RAISED:
         consumed[0] = 0
         if self.state == STATE_HEAD:
             return self._read_head(data, size, consumed)

@@ -16,6 +16,7 @@ from libc.stdint cimport int64_t, uint32_t, uint8_t
 from libc.string cimport memcmp, memcpy
 
 from fastnet_ext.core.buffer cimport buffer_append, buffer_free, buffer_init
+from fastnet_ext.core.debug cimport DEBUG, LIVE_HTTP2_STREAM, born, invariant
 from fastnet_ext.core.endian cimport load16, load32
 from fastnet_ext.core.headers cimport HeaderBlock
 from fastnet_ext.http2 cimport frames as wire
@@ -76,6 +77,7 @@ from fastnet_ext.http2.stream cimport (
     list_append,
     list_remove,
     sending_review,
+    check_streams,
     table_add,
     table_find,
 )
@@ -140,6 +142,10 @@ cdef class Http2Connection(Http2Streams):
                 if event != H2_NEED_DATA or self.notices.head is NULL:
                     break
         consumed[0] = size if self.failed else <size_t>(at - data)
+        if DEBUG:
+            invariant(at >= data and at <= end)
+            invariant(self.counted <= self.streams.count)
+            check_streams(&self.streams)
         return event
 
     cdef H2Event _read(self, const char** at, const char* end) except H2_RAISED:
@@ -419,6 +425,7 @@ cdef class Http2Connection(Http2Streams):
         s = table_add(&self.streams, stream_id)
         if s is NULL:
             raise MemoryError()
+        born(LIVE_HTTP2_STREAM)
         s.state = STREAM_HALF_CLOSED_REMOTE if self.head_end else STREAM_OPEN
         s.flags = STREAM_HEAD_RECEIVED | STREAM_COUNTED
         s.send_window = self.peer.initial_window

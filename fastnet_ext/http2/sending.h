@@ -169,4 +169,27 @@ static inline fn_sent fn_sending_run(fn_sending *o, fn_stream **done) {
     return FN_SENT_NONE;
 }
 
+/* The invariants of this file and of stream.h, for debug builds: the cost grows with the streams. */
+static inline void fn_check_streams(const fn_stream_table *t) {
+    uint32_t i, live = 0;
+    for (i = 0; t->slots && i <= t->mask; i++) {
+        const fn_stream *s = t->slots[i];
+        const fn_chunk *c;
+        size_t queued = 0;
+        if (s == NULL) continue;
+        live++;
+        for (c = s->first; c; c = c->next)
+            if (c->kind == FN_CHUNK_DATA) queued += c->size;
+        (void)queued;
+        FN_INVARIANT(fn_table_find(t, s->id) == s);
+        FN_INVARIANT(s->state < FN_STREAM_STATES);
+        FN_INVARIANT(s->queued == queued);
+        FN_INVARIANT((s->first == NULL) == (s->last == NULL));
+        FN_INVARIANT(((s->listed >> FN_LIST_READY) & 1) == (unsigned)fn_sending_may(s));
+    }
+    FN_INVARIANT(live == t->count);
+    FN_INVARIANT(t->slots == NULL || 2 * t->count <= t->mask + 1);
+    (void)live;
+}
+
 #endif

@@ -124,6 +124,8 @@ cdef extern from "fastnet_ext/http2/sending.h":
     ) noexcept
     void sending_drop "fn_sending_drop" (Sending* o, Stream* s) noexcept
     int sending_run "fn_sending_run" (Sending* o, Stream** done) noexcept
+    # The invariants of table, queues and turns, in debug builds.
+    void check_streams "fn_check_streams" (const StreamTable* t) noexcept
 
 
 cdef extern from "fastnet_ext/http2/budget.h" nogil:

@@ -12,6 +12,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memset
 
 from fastnet_ext.core.buffer cimport buffer_append, buffer_free, buffer_init
+from fastnet_ext.core.debug cimport LIVE_HTTP2_CONNECTION, LIVE_HTTP2_STREAM, born, died
 from fastnet_ext.http2 cimport frames as wire
 from fastnet_ext.http2.frames cimport (
     PREFACE,
@@ -101,6 +102,7 @@ cdef class Http2Streams:
         self.next_id = 1
         self.last_accepted = STREAM_MAX
         self.idle = True
+        born(LIVE_HTTP2_CONNECTION)
         self._begin()
 
     def __dealloc__(self):
@@ -110,9 +112,11 @@ cdef class Http2Streams:
             if s.context is not NULL:
                 Py_DECREF(<object>s.context)
             table_remove(&self.streams, s)
+            died(LIVE_HTTP2_STREAM)
             s = table_any(&self.streams)
         table_free(&self.streams)
         buffer_free(&self.out)
+        died(LIVE_HTTP2_CONNECTION)
 
     cdef int _begin(self) except -1:
         """Our half of the preface (RFC 9113, section 3.4), and the connection's window."""
@@ -262,6 +266,7 @@ cdef class Http2Streams:
         s.send_window = self.peer.initial_window
         s.recv_window = self.local_window
         self.next_id += 2
+        born(LIVE_HTTP2_STREAM)
         return s.id
 
     cdef void _show(self, Stream* s) noexcept:
@@ -312,6 +317,7 @@ cdef class Http2Streams:
         if self.ending == s:
             self.ending = NULL
         table_remove(&self.streams, s)
+        died(LIVE_HTTP2_STREAM)
         if context is not NULL:
             Py_DECREF(<object>context)  # last: it may run code that calls us
         return 0

@@ -131,6 +131,7 @@ cdef class Connection(ConnectionInfo):
     cdef inline size_t waiting(self) noexcept:
         return self.carry.size - self.carry_used
 
+    cdef void _check(self) noexcept
     cdef int _input(self, char* data, size_t size, bint from_carry) except -1
     cdef int _input_ended(self) except -1
     cdef int _keep(self, const char* data, size_t size) except -1

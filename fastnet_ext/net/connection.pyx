@@ -18,6 +18,7 @@ import socket
 from fastnet_ext.core.buffer cimport (
     Buffer, buffer_append, buffer_consume, buffer_free, buffer_init,
 )
+from fastnet_ext.core.debug cimport DEBUG, LIVE_CONNECTION, born, died, invariant
 from fastnet_ext.exchange.exchange cimport ConnectionInfo
 from fastnet_ext.http1.reader cimport Limits as Http1Limits
 from fastnet_ext.http2.limits cimport Limits as Http2Limits
@@ -108,6 +109,7 @@ cdef class Connection(ConnectionInfo):
         buffer_init(&self.out)
         buffer_init(&self.carry)
         self.fd = -1
+        born(LIVE_CONNECTION)
 
     def __init__(self, LoopState loop_state, Service service):
         self.loop_state = loop_state
@@ -117,6 +119,13 @@ cdef class Connection(ConnectionInfo):
     def __dealloc__(self):
         buffer_free(&self.out)
         buffer_free(&self.carry)
+        died(LIVE_CONNECTION)
+
+    cdef void _check(self) noexcept:
+        invariant(self.carry_used <= self.carry.size)
+        # Once gone, nothing is kept and no deadline runs.
+        invariant(not self.gone or (self.carrier is None and self.transport is None and self.clock == CLOCK_NONE))
+        invariant(not self.gone or (self.out.size == 0 and self.carry.size == 0))
 
     # --- asyncio's side
 
@@ -235,6 +244,9 @@ cdef class Connection(ConnectionInfo):
         finally:
             state.runners.in_batch = nested
             self.corked = False
+        if DEBUG:
+            invariant(consumed <= size)
+            self._check()
         if self.gone:
             return 0
         if from_carry:

@@ -20,6 +20,7 @@ import asyncio
 import contextvars
 import logging
 
+from fastnet_ext.core.debug cimport DEBUG, LIVE_RUNNER, born, died, invariant
 from fastnet_ext.exchange.exchange cimport Endpoint, Exchange, LoopLocal, Responder
 
 
@@ -65,6 +66,12 @@ cdef class CancelTask(Responder):
 @cython.freelist(16)
 cdef class Runner:
     """Coroutine and future of one parked Task; not made by users."""
+
+    def __cinit__(self):
+        born(LIVE_RUNNER)
+
+    def __dealloc__(self):
+        died(LIVE_RUNNER)
 
     def __init__(self, RunnerPool pool):
         self.pool = pool
@@ -123,6 +130,10 @@ cdef class Runner:
             self.yielded = None
             return result
         if step == STEP_IDLE:
+            if DEBUG:
+                # What is parked holds nothing of its last job.
+                invariant(self.coroutine is None and self.endpoint is None and self.exchange is None)
+                invariant(self.yielded is None and self.failure is None and not self.cleaning)
             self.pool.parked.append(self)
             self._asyncio_future_blocking = True
             return self

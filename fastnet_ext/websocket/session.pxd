@@ -124,6 +124,7 @@ cdef class Session:
     # caller keeps no carry: with NEED_DATA all of `data` is consumed. After CLOSE or FAILED, and after
     # `receive_end`, input is dropped.
     cdef Event next(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED
+    cdef Event _next(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED
     # The transport's input has ended. Without a Close frame before, close_code becomes 1006.
     cdef void receive_end(self) noexcept
 

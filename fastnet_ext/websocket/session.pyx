@@ -8,6 +8,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, strlen
 
 from fastnet_ext.core.buffer cimport Buffer, buffer_free, buffer_init, buffer_reserve
+from fastnet_ext.core.debug cimport DEBUG, LIVE_WEBSOCKET_SESSION, born, died, invariant
 from fastnet_ext.core.endian cimport load16, store16
 from fastnet_ext.core.mask cimport mask_copy, mask_in_place, mask_rotate
 from fastnet_ext.core.utf8 cimport UTF8_ACCEPT, UTF8_REJECT, utf8_check
@@ -89,13 +90,24 @@ cdef class Session:
         self.fragment_limit = limits.fragments
         self.message = self.control = self.close_reason = b""
         buffer_init(&self.assembled)
+        born(LIVE_WEBSOCKET_SESSION)
 
     def __dealloc__(self):
         buffer_free(&self.assembled)
+        died(LIVE_WEBSOCKET_SESSION)
 
     # Receiving
 
     cdef Event next(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED:
+        cdef Event event = self._next(out, data, size, consumed)
+        if DEBUG:
+            invariant(consumed[0] <= size)
+            invariant(self.assembled.size <= self.message_limit)
+            invariant(not self.in_frame or self.left <= self.frame.size)
+            invariant(event != Event.MESSAGE or self.message_size <= self.message_limit)
+        return event
+
+    cdef inline Event _next(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED:
         cdef Event event
         consumed[0] = 0
         if self.delivered:

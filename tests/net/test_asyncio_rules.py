@@ -45,7 +45,7 @@ def test_the_current_task_is_a_real_one(app: App) -> None:
         tasks.append(before)
         return "ok"
 
-    with live(app) as server, server.peer() as peer:
+    with live(app, keeps=True) as server, server.peer() as peer:
         for target in ("/waits", "/quick", "/quick", "/waits", "/waits"):
             assert text(peer, target) == "ok"
     assert all(isinstance(task, asyncio.Task) for task in tasks)
@@ -353,7 +353,7 @@ def test_a_handlers_task_may_be_cancelled_by_others(app: App) -> None:
         await asyncio.sleep(60)
         return "never"
 
-    with live(app) as server, server.peer() as peer:
+    with live(app, keeps=True) as server, server.peer() as peer:
         peer.get("/")
         until(lambda: bool(tasks))
         server.call(tasks[0].cancel)

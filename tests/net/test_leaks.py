@@ -120,7 +120,7 @@ def test_the_check_itself_finds_leaks(kind: str) -> None:
             request.state.itself = request
         return "leaked"
 
-    with live(app) as server, pytest.raises(AssertionError):
+    with live(app, keeps=True) as server, pytest.raises(AssertionError):
         check(server, lambda peer: peer.get("/").answer(), 100, per_peer=50)
 
 
@@ -158,7 +158,7 @@ def test_what_a_handler_keeps_of_its_request_does_not_keep_the_connection() -> N
         kept.append(request)
         return "kept"
 
-    with live(app) as server:
+    with live(app, keeps=True) as server:
         with server.peer() as peer:
             for _ in range(10):
                 peer.get("/").answer()

@@ -126,7 +126,7 @@ def test_the_reader_of_a_stalled_body_is_told() -> None:
             raise
         return "never"
 
-    with live(app, timeout_body=SHORT) as server:
+    with live(app, keeps=True, timeout_body=SHORT) as server:
         refused(server, b"POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 10\r\n\r\n12345", "body")
         server.settle()
     assert len(raised) == 1

@@ -7,6 +7,7 @@ framing, with nothing of the engine in it.
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import ssl
 import struct
@@ -19,6 +20,7 @@ from typing import Any, TypeVar
 
 from fastnet import App
 from fastnet.server import Server
+from fastnet_ext.core import debug
 from tests.loops import new_loop, run
 
 T = TypeVar("T")
@@ -194,11 +196,28 @@ def until(condition: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
+def counted() -> dict[str, int]:
+    """How many objects of a connection or an exchange live; empty in a plain build, which does not count."""
+    if debug.enabled():
+        gc.collect()
+    # A test may keep a head, a request or a response.
+    kept = ("HeaderBlock", "Exchange")
+    return {kind: count for kind, count in debug.live().items() if kind not in kept}
+
+
 @contextmanager
 def live(
-    app: App, *, loop_factory: Callable[[], asyncio.AbstractEventLoop] = new_loop, **settings: Any
+    app: App,
+    *,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] = new_loop,
+    keeps: bool = False,
+    **settings: Any,
 ) -> Iterator[Live]:
-    """The app, served on a free port until the block ends."""
+    """The app, served on a free port until the block ends.
+
+    Builds that count objects see that none is left, unless the test ``keeps`` a task, a request or a traceback.
+    """
+    before = counted()
     ready = threading.Event()
     found: dict[str, Any] = {}
 
@@ -234,3 +253,6 @@ def live(
             assert not thread.is_alive(), "the server does not stop"
     if "error" in found:
         raise found["error"]
+    found.clear()
+    left = {kind: count - before[kind] for kind, count in counted().items() if count > before[kind]}
+    assert keeps or not left, "objects of the engine outlive their server"

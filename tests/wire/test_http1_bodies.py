@@ -271,7 +271,7 @@ def test_a_body_cut_off_raises_in_its_reader() -> None:
             raise
         return "complete"
 
-    with live(app) as running:
+    with live(app, keeps=True) as running:
         for how in ("body", "stream"):
             for end in ("half close", "close", "reset"):
                 with running.peer() as peer:
