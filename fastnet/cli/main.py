@@ -22,6 +22,8 @@ __all__ = ["main"]
 EXIT_USAGE = 2
 EXIT_START = 3
 
+SETTINGS = [item for item in fields(Config) if "parse" in item.metadata]
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
@@ -30,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app = load_app(options.app)
         if options.command == "routes":
             return _print_routes(app)
-        config = Config.load({item.name: getattr(options, item.name) for item in fields(Config)})
+        config = Config.load({item.name: getattr(options, item.name) for item in SETTINGS})
     except (LoadError, ConfigError) as error:
         print(f"fastnet: {error}", file=sys.stderr)
         return EXIT_USAGE
@@ -48,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     command = commands.add_parser("run", help="serve an app", description="Serve an app until SIGTERM or SIGINT.")
     command.add_argument("app", metavar="MODULE:APP", help="where the app is, such as service:app")
-    for item in fields(Config):
+    for item in SETTINGS:
         _add_flag(command, item)
     command = commands.add_parser("routes", help="list an app's routes")
     command.add_argument("app", metavar="MODULE:APP", help="where the app is, such as service:app")
