@@ -7,7 +7,7 @@ memory, and behind an HTTP/2 connection whose input is at hand (a hundred calls 
 import asyncio
 import struct
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -134,7 +134,7 @@ def test_connection(benchmark: Any, loop: asyncio.AbstractEventLoop, kind: str) 
     state = LoopState(loop)
     connection = Connection(state, Service(app.build(), OnePort()))
     sink = Sink()
-    connection.connection_made(sink)
+    connection.connection_made(cast(Any, sink))
     head, data = h2_frame(1, 4, 0, BLOCK), h2_frame(0, 1, 0, frame(REQUEST))
     next_stream = iter(range(1, 1 << 31, 2))
 

@@ -351,6 +351,8 @@ def test_decorators_return_the_function() -> None:
 
     async def middleware(request: Request, call_next: Any) -> Any: ...
 
+    async def on_error(request: Request, error: Exception) -> None: ...
+
     async def lifespan() -> AsyncIterator[None]:
         yield
 
@@ -358,7 +360,7 @@ def test_decorators_return_the_function() -> None:
         assert decorate(f"/{decorate.__name__}")(handler) is handler
     assert app.route("/r", methods=["GET", "POST"])(handler) is handler
     assert app.middleware(middleware) is middleware
-    assert app.on_error(KeyError)(handler) is handler
+    assert app.on_error(KeyError)(on_error) is on_error
     assert app.lifespan(lifespan) is lifespan
     assert {method for route in app.routes for method in route.methods} == {
         "GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS",

@@ -12,6 +12,9 @@ from fastnet_ext.serve.chain import HandlerLink, MiddlewareLink, with_middleware
 from fastnet_ext.serve.http import HttpEndpoint
 from fastnet_ext.serve.plan import CallPlan
 
+# Nothing here waits, so no loop is asked for anything.
+NO_LOOP: Any = None
+
 
 async def passing(request: Request, call_next: Any) -> Any:
     return await call_next(request)
@@ -47,7 +50,7 @@ def test_links_render_what_is_raised() -> None:
         return Response(repr(error), 418)
 
     endpoint = HttpEndpoint(CallPlan(failing), mode="inline")
-    x = MemoryExchange(route=Route(endpoint, on_error=on_error), local=LoopLocal(None))
+    x = MemoryExchange(route=Route(endpoint, on_error=on_error), local=LoopLocal(NO_LOOP))
     response = finish(HandlerLink(endpoint)(request_for(x)))
     assert (response.status_code, response.body) == (418, b"KeyError('x')")
 
@@ -57,7 +60,7 @@ def test_nothing_is_rendered_for_nobody() -> None:
         raise KeyError("x")
 
     endpoint = HttpEndpoint(CallPlan(failing), mode="inline")
-    x = MemoryExchange(route=Route(endpoint), local=LoopLocal(None))
+    x = MemoryExchange(route=Route(endpoint), local=LoopLocal(NO_LOOP))
     request = request_for(x)
     x.disconnect()
     with pytest.raises(KeyError):

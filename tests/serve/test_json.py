@@ -88,7 +88,7 @@ ZONES = st.one_of(
 TYPED = st.one_of(
     st.binary(max_size=20),
     st.binary(max_size=20).map(bytearray),
-    st.binary(max_size=20).map(memoryview),
+    st.binary(max_size=20).map(lambda data: memoryview(data)),
     st.decimals(),
     st.uuids(),
     st.datetimes(timezones=ZONES),
@@ -291,12 +291,13 @@ def test_keys_that_no_one_takes() -> None:
 
 
 def test_pydantic_models() -> None:
-    pydantic = pytest.importorskip("pydantic")
+    pytest.importorskip("pydantic")
+    from pydantic import BaseModel, Field
 
-    class Item(pydantic.BaseModel):
+    class Item(BaseModel):
         price: Decimal
         when: datetime
-        name_of_it: str = pydantic.Field(alias="nameOfIt")
+        name_of_it: str = Field(alias="nameOfIt")
 
     item = Item(price=Decimal("1.50"), when=datetime(2030, 1, 2, tzinfo=UTC), nameOfIt="a")
     text = b'{"price":"1.50","when":"2030-01-02T00:00:00Z","nameOfIt":"a"}'

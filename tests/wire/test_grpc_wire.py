@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import grpc
@@ -194,7 +195,7 @@ def test_compression(stub: Any, compression: Any) -> None:
 def test_methods_that_are_not_there(target: str, stub: Any) -> None:
     with grpc.insecure_channel(target) as channel:
         for path in ("/greeter.Greeter/Nothing", "/nobody.Knows/It"):
-            error = failure(lambda path=path: channel.unary_unary(path)(b"", timeout=PATIENCE))
+            error = failure(partial(channel.unary_unary(path), b"", timeout=PATIENCE))
             assert error.code() is grpc.StatusCode.UNIMPLEMENTED
     assert failure(lambda: list(stub.SayHelloStream(hello("x"), timeout=PATIENCE))).code() is (
         grpc.StatusCode.UNIMPLEMENTED
