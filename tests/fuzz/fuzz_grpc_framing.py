@@ -1,29 +1,21 @@
 """A mutation fuzzer for gRPC's message framing and its header fields.
 
-    python tests/fuzz/fuzz_grpc_framing.py --seconds 60 --seed 1
+    python -m tests.fuzz.fuzz_grpc_framing --seconds 60 --seed 1
 
 Whatever the bytes: no exception but ValueError for metadata that is not base64; the same messages
 however the stream is cut, and no other than a five-line reader finds; memory within the limit;
 fields that decode to something encode and decode to the same again.
 """
 
-import argparse
-import hashlib
 import random
 import sys
-import time
-from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
+from fastnet_ext.grpc import fields
+from fastnet_ext.grpc.framing import MessageReader, frame
+from tests.fuzz.harness import Inputs, changed, corpus_of, main, seeds
 
-from fastnet_ext.grpc import fields  # noqa: E402
-from fastnet_ext.grpc.framing import MessageReader, frame  # noqa: E402
-
-CORPUS = Path(__file__).parent / "corpus" / "grpc_framing"
+CORPUS = corpus_of("grpc_framing")
 LONGEST = 2048
 LIMITS = (0, 3, 40, 1 << 22)
 FLAGS = (0x00, 0x01, 0x81, 0x03)
@@ -50,11 +42,6 @@ PIECES = [
 ]
 
 Events = list[tuple[str, int, bytes]]
-
-
-def seeds() -> list[tuple[str, bytes]]:
-    """The corpus: names and contents, in order."""
-    return [(path.name, path.read_bytes()) for path in sorted(CORPUS.iterdir())]
 
 
 def naive(data: bytes, limit: int, flags: int) -> Events:
@@ -100,53 +87,17 @@ def check_fields(data: bytes) -> None:
     assert fields.decode_binary(b",".join(map(fields.encode_binary, values))) == values
 
 
-def mutated(rng: random.Random, data: bytes) -> bytes:
-    """A few random changes."""
-    for _ in range(rng.choice((1, 1, 2, 3, 6))):
-        at = rng.randrange(len(data) + 1)
-        until = min(len(data), at + rng.choice((1, 1, 2, 4, 16)))
-        match rng.randrange(5):
-            case 0:
-                data = data[:at] + rng.choice(PIECES) + data[at:]
-            case 1:
-                data = data[:at] + rng.choice(PIECES) + data[until:]
-            case 2:
-                data = data[:at] + data[until:]
-            case 3:
-                data = data[:at] + bytes([rng.randrange(256)]) + data[until:]
-            case 4:
-                data = data[:at]
-    return data[:LONGEST]
+def insert(rng: random.Random) -> bytes:
+    return rng.choice(PIECES)
 
 
-def inputs(seed: int) -> Iterator[tuple[bytes, random.Random]]:
+def inputs(seed: int) -> Inputs:
     """Endless mutations of the corpus, the same for the same seed."""
     rng = random.Random(seed)
-    contents = [content for _, content in seeds()]
+    contents = [content for _, content in seeds(CORPUS)]
     while True:
-        yield mutated(rng, rng.choice(contents)), rng
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    end, count = time.monotonic() + options.seconds, 0
-    for data, rng in inputs(options.seed):
-        if time.monotonic() >= end:
-            break
-        count += 1
-        try:
-            check(data, rng)
-        except Exception:
-            path = CORPUS / f"crash-{hashlib.sha256(data).hexdigest()[:16]}"
-            path.write_bytes(data)
-            print(f"input {count} of seed {options.seed} fails; written to {path}", file=sys.stderr)
-            raise
-    print(f"{count} inputs, all well")
-    return 0
+        yield changed(rng, rng.choice(contents), contents, insert, longest=LONGEST), rng
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, CORPUS, check, inputs))

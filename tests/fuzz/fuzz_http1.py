@@ -7,23 +7,14 @@ they are cut; events in an order that a driver can rely on; all of it bounded by
 failing input is written beside the corpus files, to be replayed by the tests from then on.
 """
 
-import argparse
-import hashlib
 import random
 import sys
-import time
-from collections.abc import Iterator
-from itertools import pairwise
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
+from fastnet_ext.http1.reader import Limits
+from tests.fuzz.harness import Inputs, changed, corpus_of, main, pieces, seeds
+from tests.http1.reading import Outcome, agree, bytewise, read
 
-from fastnet_ext.http1.reader import Limits  # noqa: E402
-from tests.http1.reading import Outcome, agree, bytewise, read  # noqa: E402
-
-CORPUS = Path(__file__).parent / "corpus" / "http1"
+CORPUS = corpus_of("http1")
 SMALL = Limits(request_line=128, head=256, fields=5, chunk_extensions=8, trailers=128)
 LARGE = Limits(fields=1024)
 METHODS = [b"GET", b"HEAD", b"CONNECT"]
@@ -47,40 +38,6 @@ PIECES = [
     ),
     *(b"http://a", b"https://[::1]:8/", b"CONNECT a:1 ", b"OPTIONS * ", b"X: y\r\n" * 6),
 ]
-
-
-def seeds() -> list[tuple[str, bytes]]:
-    """The corpus: names and contents, in order."""
-    return [(path.name, path.read_bytes()) for path in sorted(CORPUS.iterdir())]
-
-
-def mutated(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
-    """A few random changes."""
-    for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
-        at = rng.randrange(len(data) + 1)
-        until = min(len(data), at + rng.choice((1, 1, 2, 4, 16)))
-        match rng.randrange(7):
-            case 0:
-                data = data[:at] + rng.choice(PIECES) + data[at:]
-            case 1:
-                data = data[:at] + rng.choice(PIECES) + data[until:]
-            case 2:
-                data = data[:at] + data[until:]
-            case 3:
-                data = data[:at] + data[at:until] * rng.choice((2, 3, 20)) + data[until:]
-            case 4:
-                data = data[:at] + bytes([rng.randrange(256)]) + data[until:]
-            case 5:
-                other = rng.choice(others)
-                data = data[:at] + other[rng.randrange(len(other) + 1) :]
-            case 6:
-                data = data[:at]
-    return data[:LONGEST]
-
-
-def pieces(rng: random.Random, data: bytes) -> list[bytes]:
-    places = sorted({0, len(data), *(rng.randrange(len(data) + 1) for _ in range(rng.randrange(6)))})
-    return [data[a:b] for a, b in pairwise(places)]
 
 
 def check_order(outcome: Outcome, data: bytes, client: bool) -> None:
@@ -128,34 +85,17 @@ def check(data: bytes, rng: random.Random) -> None:
                 agree(whole, cut, data, "byte by byte")
 
 
-def inputs(seed: int) -> Iterator[tuple[bytes, random.Random]]:
+def insert(rng: random.Random) -> bytes:
+    return rng.choice(PIECES)
+
+
+def inputs(seed: int) -> Inputs:
     """Endless mutations of the corpus, the same for the same seed."""
     rng = random.Random(seed)
-    contents = [content for _, content in seeds()]
+    contents = [content for _, content in seeds(CORPUS)]
     while True:
-        yield mutated(rng, rng.choice(contents), contents), rng
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    end, count = time.monotonic() + options.seconds, 0
-    for data, rng in inputs(options.seed):
-        if time.monotonic() >= end:
-            break
-        count += 1
-        try:
-            check(data, rng)
-        except Exception:
-            path = CORPUS / f"crash-{hashlib.sha256(data).hexdigest()[:16]}"
-            path.write_bytes(data)
-            print(f"input {count} of seed {options.seed} fails; written to {path}", file=sys.stderr)
-            raise
-    print(f"{count} inputs, all well")
-    return 0
+        yield changed(rng, rng.choice(contents), contents, insert, longest=LONGEST), rng
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, CORPUS, check, inputs))

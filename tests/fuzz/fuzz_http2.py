@@ -8,24 +8,17 @@ the limits. A second pass lets a driver answer at random, where only the calls i
 input is written beside the corpus files, to be replayed by the tests from then on.
 """
 
-import argparse
-import hashlib
 import random
 import sys
-import time
-from collections.abc import Iterator
-from itertools import pairwise
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from fastnet_ext.http2.errors import ErrorCode, LocalProtocolError
 from fastnet_ext.http2.hpack import encode
 from fastnet_ext.http2.limits import Limits
 from fastnet_ext.http2.peer import Peer
+from tests.fuzz.harness import Inputs, changed, corpus_of, main, pieces, seeds
 from tests.http2.wire import GET, GOAWAY, OK, POST, PREFACE, WINDOW_UPDATE, Event, Frame, frame, frames, merged
 
-CORPUS = Path(__file__).parent / "corpus" / "http2"
+CORPUS = corpus_of("http2")
 TIGHT = Limits(
     max_concurrent_streams=3,
     header_list=400,
@@ -50,11 +43,6 @@ BLOCKS = [
     *(encode(fields, huffman=True) for fields in (GET, [*GET, (b"cookie", b"a=1"), (b"cookie", b"b=2")])),
     *(b"\x82\x86\x84\x41\x01a", b"\x82\x86\x84\xbe", b"\x20\x82", b"\x3f\xe1\x1f", b"\x80", b"\x40\x01a\x01b" * 5, b""),
 ]
-
-
-def seeds() -> list[tuple[str, bytes]]:
-    """The corpus: names and contents, in order."""
-    return [(path.name, path.read_bytes()) for path in sorted(CORPUS.iterdir())]
 
 
 def random_frame(rng: random.Random) -> bytes:
@@ -85,35 +73,8 @@ def random_frame(rng: random.Random) -> bytes:
     return frame(kind, flags, stream_id, payload)
 
 
-def mutated(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
-    """A few random changes."""
-    for _ in range(rng.choice((0, 1, 1, 2, 3))):
-        at = rng.randrange(len(data) + 1)
-        until = min(len(data), at + rng.choice((1, 1, 2, 4, 16)))
-        match rng.randrange(6):
-            case 0:
-                data = data[:at] + random_frame(rng) + data[at:]
-            case 1:
-                data = data[:at] + bytes([rng.randrange(256)]) + data[until:]
-            case 2:
-                data = data[:at] + data[until:]
-            case 3:
-                data = data[:at] + data[at:until] * rng.choice((2, 3, 20)) + data[until:]
-            case 4:
-                other = rng.choice(others)
-                data = data[:at] + other[rng.randrange(len(other) + 1) :]
-            case 5:
-                data = data[:at]
-    return data[:LONGEST]
-
-
 def generated(rng: random.Random) -> bytes:
     return b"".join(random_frame(rng) for _ in range(rng.randrange(1, 20)))
-
-
-def pieces(rng: random.Random, data: bytes) -> list[bytes]:
-    places = sorted({0, len(data), *(rng.randrange(len(data) + 1) for _ in range(rng.randrange(6)))})
-    return [data[a:b] for a, b in pairwise(places)]
 
 
 def started(client: bool, limits: Limits) -> Peer:
@@ -236,36 +197,15 @@ def check(data: bytes, rng: random.Random) -> None:
             check_with_answers(pieces(rng, received), rng, client, limits)
 
 
-def inputs(seed: int) -> Iterator[tuple[bytes, random.Random]]:
+def inputs(seed: int) -> Inputs:
     """Endless inputs, the same for the same seed."""
     rng = random.Random(seed)
-    contents = [content for _, content in seeds()]
+    contents = [content for _, content in seeds(CORPUS)]
     beginning = frame(4) + frame(4, 1)
     while True:
         data = rng.choice(contents) if rng.random() < 0.5 else beginning + generated(rng)
-        yield mutated(rng, data, contents), rng
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    end, count = time.monotonic() + options.seconds, 0
-    for data, rng in inputs(options.seed):
-        if time.monotonic() >= end:
-            break
-        count += 1
-        try:
-            check(data, rng)
-        except Exception:
-            path = CORPUS / f"crash-{hashlib.sha256(data).hexdigest()[:16]}"
-            path.write_bytes(data)
-            print(f"input {count} of seed {options.seed} fails; written to {path}", file=sys.stderr)
-            raise
-    print(f"{count} inputs, all well")
-    return 0
+        yield changed(rng, data, contents, random_frame, changes=(0, 1, 1, 2, 3), longest=LONGEST), rng
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, CORPUS, check, inputs))

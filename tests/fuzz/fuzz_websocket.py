@@ -1,6 +1,6 @@
 """A mutation fuzzer for the WebSocket session, both roles.
 
-    python tests/fuzz/fuzz_websocket.py --seconds 60 --seed 1
+    python -m tests.fuzz.fuzz_websocket --seconds 60 --seed 1
 
 Starts from the files in corpus/websocket. Whatever the bytes: no exception; the same events and the
 same answers however they are cut; nothing after the end; memory within the limit; and what we send
@@ -8,23 +8,15 @@ is well-formed. A failing input is written beside the corpus files, to be replay
 then on.
 """
 
-import argparse
-import hashlib
 import random
 import sys
-import time
-from collections.abc import Iterator
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
+from fastnet_ext.websocket.connection import Connection
+from fastnet_ext.websocket.session import Limits
+from tests.fuzz.harness import Inputs, changed, corpus_of, main, seeds
+from tests.websocket.wire import CLOSE, KEY, PONG, Outcome, Role, frame, parse, receive
 
-from fastnet_ext.websocket.connection import Connection  # noqa: E402
-from fastnet_ext.websocket.session import Limits  # noqa: E402
-from tests.websocket.wire import CLOSE, KEY, PONG, Outcome, Role, frame, parse, receive  # noqa: E402
-
-CORPUS = Path(__file__).parent / "corpus" / "websocket"
+CORPUS = corpus_of("websocket")
 SMALL = Limits(message=200, fragments=4)
 LARGE = Limits()
 LONGEST = 4096
@@ -38,34 +30,6 @@ PIECES = [
     *(b"\x00\x7d", b"\x00\x7e", b"\xff\xff", bytes(8), b"\x80" + bytes(7), b"\x00\x00\x00\x00\x00\x01\x00\x00"),
     *(b"\x03\xe8", b"\x03\xed", b"\x0b\xb8", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90", "é€𝄞".encode(), bytes(130)),
 ]
-
-
-def seeds() -> list[tuple[str, bytes]]:
-    """The corpus: names and contents, in order."""
-    return [(path.name, path.read_bytes()) for path in sorted(CORPUS.iterdir())]
-
-
-def mutated(rng: random.Random, data: bytes, others: list[bytes]) -> bytes:
-    """A few random changes."""
-    for _ in range(rng.choice((1, 1, 1, 2, 3, 6))):
-        at = rng.randrange(len(data) + 1)
-        until = min(len(data), at + rng.choice((1, 1, 2, 4, 16)))
-        match rng.randrange(7):
-            case 0:
-                data = data[:at] + rng.choice(PIECES) + data[at:]
-            case 1:
-                data = data[:at] + rng.choice(PIECES) + data[until:]
-            case 2:
-                data = data[:at] + data[until:]
-            case 3:
-                data = data[:at] + data[at:until] * rng.choice((2, 3, 20)) + data[until:]
-            case 4:
-                data = data[:at] + bytes([rng.randrange(256)]) + data[until:]
-            case 5:
-                data = data[:at] + rng.choice(others)
-            case 6:
-                data = data[:at]
-    return data[:LONGEST]
 
 
 def check_outcome(outcome: Outcome, data: bytes, role: Role, limits: Limits) -> None:
@@ -113,34 +77,17 @@ def check_peer(data: bytes, role: Role) -> None:
     assert other.events == [("binary", data), ("ping", data[:125]), ("binary", data)]
 
 
-def inputs(seed: int) -> Iterator[tuple[bytes, random.Random]]:
+def insert(rng: random.Random) -> bytes:
+    return rng.choice(PIECES)
+
+
+def inputs(seed: int) -> Inputs:
     """Endless mutations of the corpus, the same for the same seed."""
     rng = random.Random(seed)
-    contents = [content for _, content in seeds()]
+    contents = [content for _, content in seeds(CORPUS)]
     while True:
-        yield mutated(rng, rng.choice(contents), contents), rng
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    end, count = time.monotonic() + options.seconds, 0
-    for data, rng in inputs(options.seed):
-        if time.monotonic() >= end:
-            break
-        count += 1
-        try:
-            check(data, rng)
-        except Exception:
-            path = CORPUS / f"crash-{hashlib.sha256(data).hexdigest()[:16]}"
-            path.write_bytes(data)
-            print(f"input {count} of seed {options.seed} fails; written to {path}", file=sys.stderr)
-            raise
-    print(f"{count} inputs, all well")
-    return 0
+        yield changed(rng, rng.choice(contents), contents, insert, longest=LONGEST), rng
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(__doc__, CORPUS, check, inputs))

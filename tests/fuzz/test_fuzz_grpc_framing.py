@@ -5,10 +5,11 @@ from itertools import islice
 
 import pytest
 
-from tests.fuzz.fuzz_grpc_framing import check, inputs, seeds
+from tests.fuzz.fuzz_grpc_framing import CORPUS, check, inputs
+from tests.fuzz.harness import seeds
 
 
-@pytest.mark.parametrize("data", [pytest.param(content, id=name) for name, content in seeds()])
+@pytest.mark.parametrize("data", [pytest.param(content, id=name) for name, content in seeds(CORPUS)])
 def test_the_corpus_still_holds(data: bytes) -> None:
     for seed in range(20):
         check(data, random.Random(seed))

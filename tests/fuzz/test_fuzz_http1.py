@@ -5,11 +5,12 @@ from itertools import islice
 
 import pytest
 
-from tests.fuzz.fuzz_http1 import check, inputs, seeds
+from tests.fuzz.fuzz_http1 import CORPUS, check, inputs
+from tests.fuzz.harness import seeds
 from tests.http1.reading import read_every_way
 
 
-@pytest.mark.parametrize("data", [pytest.param(content, id=name) for name, content in seeds()])
+@pytest.mark.parametrize("data", [pytest.param(content, id=name) for name, content in seeds(CORPUS)])
 def test_the_corpus_still_holds(data: bytes) -> None:
     check(data, random.Random(0))
     if len(data) <= 1000:

@@ -5,11 +5,12 @@ from itertools import islice
 
 import pytest
 
-from tests.fuzz.fuzz_websocket import check, inputs, seeds
+from tests.fuzz.fuzz_websocket import CORPUS, check, inputs
+from tests.fuzz.harness import seeds
 from tests.websocket.wire import receive_both_ways
 
 
-@pytest.mark.parametrize("data", [pytest.param(content, id=name) for name, content in seeds()])
+@pytest.mark.parametrize("data", [pytest.param(content, id=name) for name, content in seeds(CORPUS)])
 def test_the_corpus_still_holds(data: bytes) -> None:
     check(data, random.Random(0))
     receive_both_ways(data)
