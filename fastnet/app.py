@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
 from fastnet.arguments import Provider
@@ -47,6 +47,8 @@ class App(Routes):
     * ``enc_hook``: turns a value of a foreign type into one that JSON knows; ``dec_hook(type, value)``
       makes a foreign type of what JSON gave.
     * ``dependencies`` and ``middleware``: before and around every handler.
+    * ``settings``: of the server, with the names that they have in ``fastnet.toml``; flags, ``FASTNET_*`` and that
+      file win over them.
 
     ``state`` is a bag of attributes, ``json`` the encoder of answers, and ``dependency_overrides``
     puts one dependency in the place of another (tests).
@@ -68,6 +70,7 @@ class App(Routes):
         dec_hook: Callable[[type, Any], Any] | None = None,
         dependencies: Sequence[Any] = (),
         middleware: Sequence[Middleware] = (),
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         if max_body < 0 or pool_size < 1:
             raise ValueError("max_body is at least 0 and pool_size at least 1")
@@ -77,6 +80,7 @@ class App(Routes):
         self.redirect_slashes = redirect_slashes
         self.max_body = max_body
         self.pool_size = pool_size
+        self.settings: dict[str, Any] = dict(settings or {})
         # What admits requests before any route's own guards.
         self.guards: tuple[Guard, ...] = () if max_in_flight is None else (InFlightLimit(max_in_flight),)
         self.enc_hook = enc_hook
@@ -212,11 +216,11 @@ class App(Routes):
         Settings are those of ``fastnet run``, with underscores. Raises ``ConfigError`` for one that
         cannot be used, and what the lifespans raise.
         """
-        run(self, Config.load(settings))
+        run(self, Config.load(settings, app_settings=self.settings))
 
     def serve(self, **settings: Any) -> Server:
         """A server on the running loop: ``async with app.serve(port=0) as server: server.url``."""
-        return Server(self, Config.load(settings))
+        return Server(self, Config.load(settings, app_settings=self.settings))
 
     # --- what the engine needs
 

@@ -5,21 +5,41 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import traceback
 from difflib import get_close_matches
+from types import TracebackType
 
 from fastnet.app import App
 
-__all__ = ["LoadError", "load_app"]
+__all__ = ["AppFailed", "LoadError", "load_app"]
 
 
 class LoadError(Exception):
     """There is no app at that place; the message says what is there instead."""
 
 
-def load_app(place: str) -> App:
-    """The app at ``"module:name"``, looked for in the current folder first. Raises :class:`LoadError`.
+class AppFailed(Exception):
+    """The app's module raised while it was imported. ``traceback`` is the text of it, from that module on."""
 
-    An exception that the module raises while it is imported is not caught: its traceback is what helps.
+    def __init__(self, module: str, error: BaseException) -> None:
+        super().__init__(f"{module!r} could not be imported")
+        self.traceback = "".join(traceback.format_exception(error.with_traceback(_from_the_app(error.__traceback__))))
+
+
+def _from_the_app(frames: TracebackType | None) -> TracebackType | None:
+    """The traceback without our frames and the import machinery's above the app's first."""
+    while frames is not None:
+        file = frames.tb_frame.f_code.co_filename
+        if not (file == __file__ or file.startswith("<frozen importlib") or file == importlib.__file__):
+            return frames
+        frames = frames.tb_next
+    return None
+
+
+def load_app(place: str) -> App:
+    """The app at ``"module:name"``, looked for in the current folder first.
+
+    Raises :class:`LoadError` when there is none, and :class:`AppFailed` for what its module raises.
     """
     module_name, colon, name = place.partition(":")
     if not module_name or not colon or not name:
@@ -33,8 +53,10 @@ def load_app(place: str) -> App:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is None or not (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise
+            raise AppFailed(module_name, error) from None
         raise LoadError(f"there is no module {error.name!r} in {os.getcwd()} or on the Python path") from None
+    except Exception as error:
+        raise AppFailed(module_name, error) from None
     found: object = module
     for part in name.split("."):
         if not hasattr(found, part):

@@ -1,41 +1,106 @@
-"""``fastnet run`` and ``fastnet routes``."""
+"""``fastnet run``, ``fastnet config`` and ``fastnet routes``."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from collections.abc import Sequence
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
 
 from fastnet._version import __version__
-from fastnet.cli.load import LoadError, load_app
+from fastnet.app import App
+from fastnet.cli.flags import Parser, UsageError, add_flags, flag_of, told_by_flags
+from fastnet.cli.load import AppFailed, LoadError, load_app
+from fastnet.cli.show import as_json, as_toml
 from fastnet.server import Config, ConfigError, run
-from fastnet.server.config import ENVIRONMENT_PREFIX
-
-if TYPE_CHECKING:
-    from fastnet.app import App
+from fastnet.server.config import SETTINGS
+from fastnet.server.sources import Sources
 
 __all__ = ["main"]
 
-# Exit codes. 1 is what an uncaught exception gives, such as a failing lifespan.
+# Exit codes. 1 is what an uncaught exception gives.
 EXIT_USAGE = 2
 EXIT_START = 3
-
-SETTINGS = [item for item in fields(Config) if "parse" in item.metadata]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
-    options = _parser().parse_args(arguments)
     try:
-        app = load_app(options.app)
-        if options.command == "routes":
-            return _print_routes(app)
-        config = Config.load({item.name: getattr(options, item.name) for item in SETTINGS})
-    except (LoadError, ConfigError) as error:
+        options = _parse(arguments)
+        command: Callable[[argparse.Namespace], int] = options.function
+        return command(options)
+    except (UsageError, LoadError, ConfigError) as error:
         print(f"fastnet: {error}", file=sys.stderr)
         return EXIT_USAGE
+    except AppFailed as error:
+        # The traceback is the user's: it begins in the app.
+        print(f"{error.traceback}fastnet: {error}", file=sys.stderr)
+        return EXIT_START
+    except BrokenPipeError:
+        # `fastnet routes | head`: nobody wants the rest. Nor may the interpreter flush it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(prog="fastnet", description="Serve HTTP, WebSocket and gRPC handlers on one port.")
+    parser.add_argument("--version", action="version", version=f"fastnet {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    made: dict[str, Parser] = {}
+    for name, function, text, description in (
+        ("run", _run, "serve an app", "Serve an app until SIGTERM or SIGINT."),
+        ("config", _config, "show the settings in force, and where each was told", _CONFIG_DESCRIPTION),
+        ("routes", _routes, "list an app's routes", "List an app's routes."),
+    ):
+        command = commands.add_parser(
+            name, help=text, description=description, usage=f"fastnet {name} [MODULE:APP] [flags]"
+        )
+        command.add_argument(
+            "app", nargs="?", metavar="MODULE:APP", help="where the app is, such as service:app [FASTNET_APP]"
+        )
+        command.set_defaults(function=function)
+        add_flags(command)
+        made[name] = command
+    made["config"].add_argument("--json", action="store_true", help="as JSON")
+    made["config"].add_argument("--changed", action="store_true", help="only what is not a default")
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        made[options.command].refuse(unknown[0])
+    return options
+
+
+_CONFIG_DESCRIPTION = """Show every setting as fastnet.toml would have it and where it was told: a flag, a FASTNET_
+variable, the file, App(settings=) (if an app is named), or nowhere: the default."""
+
+
+def _sources(options: argparse.Namespace) -> Sources:
+    """What the command line, the environment and the files tell; variables of a .env file join the environment."""
+    sources = Sources(
+        told_by_flags(options),
+        os.environ,
+        SETTINGS,
+        file=options.config,
+        source=lambda name: f"flag {flag_of(name)}" if name != "app" else "argument",
+    )
+    sources.export()
+    return sources
+
+
+def _app_of(sources: Sources) -> App | None:
+    told = sources.find("app")
+    return None if told is None else load_app(SETTINGS["app"].read(told.value, f"app ({told.origin})"))
+
+
+def _needed(app: App | None) -> App:
+    if app is None:
+        raise UsageError('which app? Name it as module:app, or with FASTNET_APP or app = "module:app" in fastnet.toml')
+    return app
+
+
+def _run(options: argparse.Namespace) -> int:
+    sources = _sources(options)
+    app = _needed(_app_of(sources))
+    config = Config.from_sources(sources, app.settings)
     try:
         run(app, config)
     except ConfigError as error:
@@ -44,31 +109,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fastnet", description="Serve HTTP, WebSocket and gRPC handlers on one port.")
-    parser.add_argument("--version", action="version", version=f"fastnet {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True)
-    command = commands.add_parser("run", help="serve an app", description="Serve an app until SIGTERM or SIGINT.")
-    command.add_argument("app", metavar="MODULE:APP", help="where the app is, such as service:app")
-    for item in SETTINGS:
-        _add_flag(command, item)
-    command = commands.add_parser("routes", help="list an app's routes")
-    command.add_argument("app", metavar="MODULE:APP", help="where the app is, such as service:app")
-    return parser
+def _config(options: argparse.Namespace) -> int:
+    sources = _sources(options)
+    app = _app_of(sources)
+    config = Config.from_sources(sources, None if app is None else app.settings)
+    print(as_json(config) if options.json else as_toml(config, changed=options.changed))
+    return 0
 
 
-def _add_flag(parser: argparse.ArgumentParser, item: Any) -> None:
-    flag = "--" + item.name.replace("_", "-")
-    default = "" if item.default is None else f"; default {item.default}"
-    parser.add_argument(
-        flag,
-        dest=item.name,
-        default=None,
-        help=f"{item.metadata['help']} (or {ENVIRONMENT_PREFIX}{item.name.upper()}{default})",
-    )
-
-
-def _print_routes(app: App) -> int:
-    for route in app.routes:
+def _routes(options: argparse.Namespace) -> int:
+    for route in _needed(_app_of(_sources(options))).routes:
         print(f"{' '.join(route.methods):10} {route.path}")
     return 0

@@ -8,42 +8,98 @@ listener alone, in a table ``[listeners.NAME]`` of ``fastnet.toml``.
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, Final
 
+from .sources import ConfigError, Origins, Sources, nearest
 from .values import (
+    DURATION,
+    FILE,
+    FLAG,
+    INTEGER,
+    LIST,
+    MODE,
+    NETWORKS,
+    PART,
+    RATE,
+    SECRET,
+    SIZE,
+    TEXT,
+    Kind,
     Network,
     Secret,
-    parse_choice,
+    choice,
     parse_duration,
-    parse_flag,
-    parse_integer,
-    parse_list,
-    parse_mode,
-    parse_networks,
-    parse_rate,
     parse_size,
 )
 
-__all__ = ["Config", "ConfigError", "Listener", "ListenerSettings", "Origins", "parse_duration", "parse_size"]
+__all__ = [
+    "GROUPS",
+    "LISTENER_SETTINGS",
+    "SETTINGS",
+    "Config",
+    "ConfigError",
+    "Listener",
+    "ListenerSettings",
+    "Origins",
+    "Setting",
+    "parse_duration",
+    "parse_size",
+]
 
-ENVIRONMENT_PREFIX: Final = "FASTNET_"
-FILE: Final = "fastnet.toml"
 
-Origins = dict[str, str]
-"""Where each setting that is not a default came from, in words: ``flag --port``, ``fastnet.toml`` …"""
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One setting: what it is called, how it is written, and the values that it may have."""
+
+    name: str
+    kind: Kind
+    default: Any
+    help: str
+    group: str
+    least: int
+    most: int | None
+
+    def read(self, value: Any, place: str) -> Any:
+        """The value that `value` stands for, told at `place`. Raises :class:`ConfigError`."""
+        try:
+            found = self.kind.read(value)
+        except ValueError as error:
+            raise ConfigError(f"{place}: {error}") from None
+        if self.least and found < self.least:
+            raise ConfigError(
+                f"{place}: {self.kind.write(found)} is too little: at least {self.kind.write(self.least)}"
+            )
+        if self.most is not None and found > self.most:
+            raise ConfigError(f"{place}: {self.kind.write(found)} is too much: at most {self.kind.write(self.most)}")
+        return found
 
 
-class ConfigError(Exception):
-    """A setting that cannot be used; the message says which one, why, and what to write instead."""
+def _setting(default: Any, kind: Kind, help: str, group: str, *, least: int = 0, most: int | None = None) -> Any:
+    return field(default=default, metadata={"kind": kind, "help": help, "group": group, "least": least, "most": most})
 
 
-def _setting(default: Any, parse: Callable[[str], Any], help: str, group: str = "") -> Any:
-    return field(default=default, metadata={"parse": parse, "help": help, "group": group})
+GROUPS: Final = {
+    "app": "the app",
+    "listening": "listening",
+    "TLS": "TLS",
+    "proxies": "proxies in front",
+    "workers": "workers",
+    "limits": "limits (sizes: 65536, 64KiB, 1MiB; 0: off)",
+    "timeouts": "timeouts (30s, 5m, 250ms; 0: off)",
+    "logs": "logs and debugging",
+}
+"""What the settings of a group are about, in the order of ``--help`` and the documentation."""
+
+
+def _settings_of(table: type) -> dict[str, Setting]:
+    found = [Setting(name=item.name, default=item.default, **item.metadata) for item in fields(table) if item.metadata]
+    return {item.name: item for group in GROUPS for item in found if item.group == group}
+
+
+# What the HTTP/1 reader can be told at most.
+_MOST_BYTES: Final = 64 * 1024**2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,84 +107,92 @@ class ListenerSettings:
     """What each listener can be told for itself. Durations are in seconds, sizes in bytes; 0 turns a limit off."""
 
     # --- TLS
-    tls_cert: str | None = _setting(None, str, "certificate chain in PEM; with --tls-key", "TLS")
-    tls_key: str | None = _setting(None, str, "private key in PEM; with --tls-cert", "TLS")
+    tls_cert: str | None = _setting(None, FILE, "certificate chain in PEM; with --tls-key", "TLS")
+    tls_key: str | None = _setting(None, FILE, "private key in PEM; with --tls-cert", "TLS")
     tls_key_password: Secret | None = _setting(  # noqa: RUF009
-        None, Secret, "password of the key, as file:PATH or env:NAME", "TLS"
+        None, SECRET, "password of the key, as file:PATH or env:NAME", "TLS"
     )
     tls_extra_certs: tuple[str, ...] = _setting(
-        (), parse_list, "further certificates for SNI, as CERT.pem:KEY.pem, comma-separated", "TLS"
+        (), LIST, "further certificates for SNI, as CERT.pem:KEY.pem, comma-separated", "TLS"
     )
-    tls_client_ca: str | None = _setting(None, str, "authorities that client certificates are checked by", "TLS")
+    tls_client_ca: str | None = _setting(None, FILE, "authorities that client certificates are checked by", "TLS")
     tls_client_verify: str = _setting(
-        "none", parse_choice("none", "optional", "required"), "whether clients show a certificate", "TLS"
+        "none", choice("none", "optional", "required"), "whether clients show a certificate", "TLS"
     )
-    tls_min_version: str = _setting("1.2", parse_choice("1.2", "1.3"), "oldest TLS version", "TLS")
-    tls_ciphers: str | None = _setting(None, str, "ciphers of TLS 1.2 in OpenSSL's syntax", "TLS")
-    tls_dev: bool = _setting(False, parse_flag, "serve with a self-signed certificate for development", "TLS")
+    tls_min_version: str = _setting("1.2", choice("1.2", "1.3"), "oldest TLS version", "TLS")
+    tls_ciphers: str | None = _setting(None, TEXT, "ciphers of TLS 1.2 in OpenSSL's syntax", "TLS")
+    tls_dev: bool = _setting(False, FLAG, "serve with a self-signed certificate for development", "TLS")
 
     # --- what is spoken
-    protocols: tuple[str, ...] = _setting(
-        ("h2", "http/1.1"), parse_list, "protocols offered: h2, http/1.1", "listening"
+    protocols: tuple[str, ...] = _setting(("h2", "http/1.1"), LIST, "protocols offered: h2, http/1.1", "listening")
+    backlog: int = _setting(
+        2048, INTEGER, "connections that may wait to be accepted", "listening", least=1, most=2**31 - 1
     )
-    backlog: int = _setting(2048, parse_integer, "connections that may wait to be accepted", "listening")
-    unix_mode: int | None = _setting(None, parse_mode, "permissions of Unix sockets, in octal", "listening")
-    unix_owner: str | None = _setting(None, str, "owner of Unix sockets, as USER or USER:GROUP", "listening")
+    unix_mode: int | None = _setting(None, MODE, "permissions of Unix sockets, in octal", "listening")
+    unix_owner: str | None = _setting(None, TEXT, "owner of Unix sockets, as USER or USER:GROUP", "listening")
 
     # --- proxies in front
     trusted_proxies: tuple[Network | str, ...] = _setting(
-        (), parse_networks, "networks whose Forwarded and X-Forwarded-* fields count; * for all, unix", "proxies"
+        (), NETWORKS, "networks whose Forwarded and X-Forwarded-* fields count; * for all, unix", "proxies"
     )
     proxy_headers: str = _setting(
         "auto",
-        parse_choice("auto", "forwarded", "x-forwarded", "none"),
+        choice("auto", "forwarded", "x-forwarded", "none"),
         "which fields of trusted proxies count; auto: Forwarded if it is there, else X-Forwarded-*",
         "proxies",
     )
     proxy_protocol: str = _setting(
-        "off", parse_choice("off", "optional", "required"), "PROXY protocol v1 and v2 from trusted proxies", "proxies"
+        "off", choice("off", "optional", "required"), "PROXY protocol v1 and v2 from trusted proxies", "proxies"
     )
-    root_path: str = _setting("", str, "path below which a proxy serves the app, such as /api", "proxies")
+    root_path: str = _setting("", TEXT, "path below which a proxy serves the app, such as /api", "proxies")
 
     # --- sizes
-    limit_request_line: int = _setting(8 * 1024, parse_size, "longest request line; above it 414", "limits")
-    limit_head: int = _setting(64 * 1024, parse_size, "largest request head; above it 431", "limits")
-    limit_fields: int = _setting(128, parse_integer, "most header fields of a request; above it 431", "limits")
+    limit_request_line: int = _setting(
+        8 * 1024, SIZE, "longest request line; above it 414", "limits", least=128, most=_MOST_BYTES
+    )
+    limit_head: int = _setting(
+        64 * 1024, SIZE, "largest request head; above it 431", "limits", least=128, most=_MOST_BYTES
+    )
+    limit_fields: int = _setting(
+        128, INTEGER, "most header fields of a request; above it 431", "limits", least=1, most=1024
+    )
 
     # --- counts; those of a worker are its own
     limit_connections: int = _setting(
         0,
-        parse_integer,
+        INTEGER,
         "open connections of a worker; above it they are refused; 0: as files allow",
         "limits",
     )
     limit_connections_per_address: int = _setting(
-        0, parse_integer, "open connections of one address (IPv6: /64) with a worker", "limits"
+        0, INTEGER, "open connections of one address (IPv6: /64) with a worker", "limits"
     )
-    limit_streams: int = _setting(100, parse_integer, "requests at once on an HTTP/2 connection", "limits")
-    limit_in_flight: int = _setting(0, parse_integer, "requests at once in a worker; above it 503", "limits")
+    limit_streams: int = _setting(
+        100, INTEGER, "requests at once on an HTTP/2 connection", "limits", least=1, most=2**20
+    )
+    limit_in_flight: int = _setting(0, INTEGER, "requests at once in a worker; above it 503", "limits")
     limit_queue_time: float = _setting(
-        0.0, parse_duration, "shed load (503) once the loop is this late for two intervals", "limits"
+        0.0, DURATION, "shed load (503) once the loop is this late for two intervals", "limits"
     )
 
     # --- time
-    timeout_idle: float = _setting(75.0, parse_duration, "silence between two requests of a connection", "timeouts")
-    timeout_head: float = _setting(10.0, parse_duration, "time a request head may take; then 408", "timeouts")
-    timeout_tls: float = _setting(10.0, parse_duration, "time a TLS hand-shake may take", "timeouts")
-    timeout_body: float = _setting(30.0, parse_duration, "silence in a request body; then 408", "timeouts")
+    timeout_idle: float = _setting(75.0, DURATION, "silence between two requests of a connection", "timeouts")
+    timeout_head: float = _setting(10.0, DURATION, "time a request head may take; then 408", "timeouts")
+    timeout_tls: float = _setting(10.0, DURATION, "time a TLS hand-shake may take", "timeouts")
+    timeout_body: float = _setting(30.0, DURATION, "silence in a request body; then 408", "timeouts")
     rate_body: int = _setting(
-        240, parse_rate, "bytes a second a request body must bring, after 5 s of grace; then 408", "timeouts"
+        240, RATE, "bytes a second a request body must bring, after 5 s of grace; then 408", "timeouts"
     )
-    timeout_write: float = _setting(30.0, parse_duration, "time a peer may refuse to take output", "timeouts")
+    timeout_write: float = _setting(30.0, DURATION, "time a peer may refuse to take output", "timeouts")
     rate_write: int = _setting(
-        240, parse_rate, "bytes a second a peer must take of output that waits, after 5 s of grace", "timeouts"
+        240, RATE, "bytes a second a peer must take of output that waits, after 5 s of grace", "timeouts"
     )
-    timeout_handler: float = _setting(60.0, parse_duration, "time until an answer begins; then 503", "timeouts")
+    timeout_handler: float = _setting(60.0, DURATION, "time until an answer begins; then 503", "timeouts")
 
     # --- logs
-    access_log: bool = _setting(False, parse_flag, "log each request", "logs")
+    access_log: bool = _setting(False, FLAG, "log each request", "logs")
     log_level: str = _setting(
-        "info", parse_choice("debug", "info", "warning", "error"), "what is logged of connections and requests", "logs"
+        "info", choice("debug", "info", "warning", "error"), "what is logged of connections and requests", "logs"
     )
 
 
@@ -149,70 +213,75 @@ class Listener(ListenerSettings):
 class Config(ListenerSettings):
     """All settings of a server; those of a listener are the defaults of each."""
 
+    # --- what
+    app: str | None = _setting(None, TEXT, "the app to serve when none is named, as module:app", "app")
+    env_file: str | None = _setting(
+        None, FILE, "file of variables, NAME=value; .env in the current folder with --debug or --reload", "app"
+    )
+
     # --- where
-    host: str = _setting("127.0.0.1", str, "address to listen on; empty: every address", "listening")
-    port: int = _setting(8000, parse_integer, "port to listen on; 0 takes a free one", "listening")
+    host: str = _setting("127.0.0.1", TEXT, "address to listen on; empty: every address", "listening")
+    port: int = _setting(8000, INTEGER, "port to listen on; 0 takes a free one", "listening", most=65535)
     bind: tuple[str, ...] = _setting(
         (),
-        parse_list,
+        LIST,
         "addresses in place of host and port: 0.0.0.0:8000, [::]:8000, unix:PATH, fd:3, systemd",
         "listening",
     )
     admin_bind: tuple[str, ...] = _setting(
         (),
-        parse_list,
+        LIST,
         "addresses of the private listener; a port alone is loopback",
         "listening",
     )
     sockets: str = _setting(
         "reuseport",
-        parse_choice("reuseport", "shared"),
+        choice("reuseport", "shared"),
         "with several workers: a listening socket each, or one for all",
         "listening",
     )
     loop: str = _setting(
         "auto",
-        parse_choice("auto", "uvloop", "asyncio"),
+        choice("auto", "uvloop", "asyncio"),
         "event loop; auto: uvloop where it is installed",
         "listening",
     )
 
     # --- workers
-    workers: int = _setting(1, parse_integer, "worker processes", "workers")
-    preload: bool = _setting(False, parse_flag, "import the app before the workers are forked", "workers")
+    workers: int = _setting(1, INTEGER, "worker processes", "workers", least=1, most=1024)
+    preload: bool = _setting(False, FLAG, "import the app before the workers are forked", "workers")
     worker_heartbeat: float = _setting(
-        60.0, parse_duration, "a worker whose loop stands still for so long is ended; 0: never", "workers"
+        60.0, DURATION, "a worker whose loop stands still for so long is ended; 0: never", "workers"
     )
-    worker_max_age: float = _setting(0.0, parse_duration, "a worker is replaced after this time", "workers")
-    worker_max_requests: int = _setting(0, parse_integer, "a worker is replaced after so many requests", "workers")
-    worker_max_memory: int = _setting(0, parse_size, "a worker is replaced above this resident memory", "workers")
-    worker_jitter: float = _setting(
-        0.1, float, "part by which the three limits above differ between workers", "workers"
-    )
-    pid_file: str | None = _setting(None, str, "file to write the process id to", "workers")
-    reload: bool = _setting(False, parse_flag, "restart when a source file changes (development)", "workers")
-    reload_paths: tuple[str, ...] = _setting((), parse_list, "folders to watch; the current one", "workers")
+    worker_max_age: float = _setting(0.0, DURATION, "a worker is replaced after this time", "workers")
+    worker_max_requests: int = _setting(0, INTEGER, "a worker is replaced after so many requests", "workers")
+    worker_max_memory: int = _setting(0, SIZE, "a worker is replaced above this resident memory", "workers")
+    worker_jitter: float = _setting(0.1, PART, "part by which the three limits above differ between workers", "workers")
+    pid_file: str | None = _setting(None, FILE, "file to write the process id to", "workers")
+    reload: bool = _setting(False, FLAG, "restart when a source file changes (development)", "workers")
+    reload_paths: tuple[str, ...] = _setting((), LIST, "folders to watch; the current one", "workers")
 
     # --- the whole process
-    limit_memory: int = _setting(
-        512 * 1024**2, parse_size, "bytes that a worker's connections may keep in buffers", "limits"
-    )
-    timeout_drain: float = _setting(30.0, parse_duration, "time running requests get when the server stops", "timeouts")
+    limit_memory: int = _setting(512 * 1024**2, SIZE, "bytes that a worker's connections may keep in buffers", "limits")
+    timeout_drain: float = _setting(30.0, DURATION, "time running requests get when the server stops", "timeouts")
 
     # --- logs and debugging
     log_format: str = _setting(
-        "auto", parse_choice("auto", "text", "json"), "auto: text on a terminal, JSON otherwise", "logs"
+        "auto", choice("auto", "text", "json"), "auto: text on a terminal, JSON otherwise", "logs"
+    )
+    access_log_file: str | None = _setting(
+        None, FILE, "file that the access log is appended to; none: standard output", "logs"
     )
     log_mask: tuple[str, ...] = _setting(
         ("access_token", "api_key", "apikey", "code", "key", "password", "secret", "sig", "signature", "token"),
-        parse_list,
+        LIST,
         "query keys whose values are masked in logs",
         "logs",
     )
     stall_threshold: float = _setting(
-        1.0, parse_duration, "a handler that blocks the loop for longer is named in the log; 0: never", "logs"
+        1.0, DURATION, "a handler that blocks the loop for longer is named in the log; 0: never", "logs"
     )
-    debug: bool = _setting(False, parse_flag, "asyncio's debug mode, wire traces, and errors shown to clients", "logs")
+    debug: bool = _setting(False, FLAG, "asyncio's debug mode, wire traces, and errors shown to clients", "logs")
 
     listeners: tuple[Listener, ...] = ()
     """Where to listen: one entry called ``main`` for host, port and bind, ``admin`` for admin_bind, then those of
@@ -235,49 +304,59 @@ class Config(ListenerSettings):
         an empty string no file. Text is parsed as on the command line. ``source`` puts into words where ``settings``
         come from. Raises :class:`ConfigError`.
         """
-        environment = os.environ if environment is None else environment
-        known = {item.name: item for item in fields(cls) if "parse" in item.metadata}
-        table, path = _read_file(environment.get(ENVIRONMENT_PREFIX + "CONFIG") if file is None else file)
-        tables = table.pop("listeners", {})
-        for names, place in ((settings, "settings"), (table, path), (app_settings or {}, "App(settings=)")):
-            for name in names:
-                if name not in known:
-                    raise ConfigError(f"{place}: there is no setting {name!r}{_nearest(name, known)}")
+        sources = Sources(
+            settings, os.environ if environment is None else environment, SETTINGS, file=file, source=source
+        )
+        return cls.from_sources(sources, app_settings)
+
+    @classmethod
+    def from_sources(cls, sources: Sources, app_settings: Mapping[str, Any] | None = None) -> Config:
+        """What the sources tell, and below them the settings of the app. Raises :class:`ConfigError`."""
+        sources = sources.with_app(app_settings or {})
         values: dict[str, Any] = {}
         origins: Origins = {}
-        for name, item in known.items():
-            variable = ENVIRONMENT_PREFIX + name.upper()
-            for found, origin in (
-                (settings.get(name), source(name)),
-                (environment.get(variable) or None, variable),
-                (table.get(name), path),
-                ((app_settings or {}).get(name), "App(settings=)"),
-            ):
-                if found is not None:
-                    values[name] = _parsed(item, found, f"{name} ({origin})")
-                    origins[name] = origin
-                    break
-        _check_environment(environment, known)
-        config = cls(**values, origins=origins)
-        config._check()
-        listeners = _listeners(config, tables, path)
-        return cls(**values, origins=origins, listeners=listeners)
+        ranks: dict[str, int] = {}
+        for name, setting in SETTINGS.items():
+            told = sources.find(name)
+            if told is not None:
+                values[name] = setting.read(told.value, f"{name} ({told.origin})")
+                origins[name] = told.origin
+                ranks[name] = told.rank
+        # host and port are one way to say where, bind the other: what was told with more weight counts.
+        place_rank = min(ranks.get("host", _UNTOLD), ranks.get("port", _UNTOLD))
+        if "bind" in ranks and place_rank < _UNTOLD:
+            if ranks["bind"] == place_rank:
+                raise ConfigError(
+                    f"bind ({origins['bind']}) stands in place of host and port: leave out one or the other"
+                )
+            if place_rank < ranks["bind"]:
+                del values["bind"], origins["bind"], ranks["bind"]
+        place_rank = min(place_rank, ranks.get("bind", _UNTOLD))
+        settings = {name: values.get(name, setting.default) for name, setting in SETTINGS.items()}
+        listeners, more_origins = _listeners(settings, sources, place_rank)
+        return cls(**values, origins=origins | more_origins, listeners=listeners)
 
     def __post_init__(self) -> None:
         if not self.listeners:
-            object.__setattr__(self, "listeners", _listeners(self, {}, ""))
+            settings = {name: getattr(self, name) for name in SETTINGS}
+            object.__setattr__(self, "listeners", (_main(settings), *_admin(settings)))
+        for listener in self.listeners:
+            _check_listener(listener)
 
-    def _check(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise ConfigError(f"port {self.port} does not exist: it must lie between 0 and 65535")
-        if self.workers < 1:
-            raise ConfigError(f"workers is {self.workers}: at least one has to do the work")
-        if not 0 <= self.worker_jitter <= 1:
-            raise ConfigError(f"worker_jitter is {self.worker_jitter}: it is a part, from 0 to 1")
+
+SETTINGS: Final = _settings_of(Config)
+"""Every setting by its name, in the order of the documentation."""
+LISTENER_SETTINGS: Final = _settings_of(ListenerSettings)
+"""Those that a listener can be told for itself."""
+
+_BIND: Final = SETTINGS["bind"]
+_UNTOLD: Final = 99
 
 
 def _check_listener(listener: Listener) -> None:
     where = "" if listener.name == "main" else f"listener {listener.name!r}: "
+    if not listener.bind:
+        raise ConfigError(f"{where}bind says where to listen; it is empty")
     if (listener.tls_cert is None) != (listener.tls_key is None):
         raise ConfigError(f"{where}tls_cert and tls_key belong together: give both or none")
     if listener.tls_dev and listener.tls_cert is not None:
@@ -289,97 +368,77 @@ def _check_listener(listener: Listener) -> None:
         raise ConfigError(f"{where}protocols are h2 and http/1.1, not {', '.join(unknown) or 'none at all'}")
     if listener.root_path and not listener.root_path.startswith("/"):
         raise ConfigError(f"{where}root_path {listener.root_path!r} has to start with a slash")
+    if listener.limit_head < listener.limit_request_line:
+        raise ConfigError(f"{where}limit_head must not be below limit_request_line, which is part of it")
 
 
-def _listeners(config: Config, tables: Mapping[str, Any], path: str) -> tuple[Listener, ...]:
-    """The listeners: ``main``, ``admin`` if it is wanted, and those of the file's tables."""
-    known = {item.name: item for item in fields(ListenerSettings)}
-    defaults = {name: getattr(config, name) for name in known}
-    made: list[Listener] = []
-    where_told = {"host", "port", "bind"} & set(config.origins)
-    if where_told or not tables or "main" in tables:
-        host = f"[{config.host}]" if ":" in config.host else config.host
-        made.append(Listener(name="main", bind=config.bind or (f"{host}:{config.port}",), **defaults))
-    if config.admin_bind:
-        bind = tuple(f"127.0.0.1:{place}" if place.isdecimal() else place for place in config.admin_bind)
-        plain = {**defaults, "access_log": False, "tls_cert": None, "tls_key": None, "tls_dev": False}
-        plain |= {"tls_client_ca": None, "tls_client_verify": "none", "tls_extra_certs": (), "proxy_protocol": "off"}
-        made.append(Listener(name="admin", bind=bind, admin=True, **plain))
-    for name, table in tables.items():
-        place = f"{path}, [listeners.{name}]"
-        if not isinstance(table, Mapping):
-            raise ConfigError(f"{place} is a table of settings")
-        told = dict(table)
-        bind = told.pop("bind", None)
-        for key in told:
-            if key not in known:
-                raise ConfigError(f"{place}: there is no setting {key!r} of a listener{_nearest(key, known)}")
-        parsed = {key: _parsed(known[key], value, f"{place}: {key}") for key, value in told.items()}
-        if name in ("main", "admin") and made and any(one.name == name for one in made):
-            old = next(one for one in made if one.name == name)
-            values = {item.name: getattr(old, item.name) for item in fields(Listener)}
-            made[made.index(old)] = Listener(**{**values, **parsed, **({} if bind is None else {"bind": _binds(bind)})})
-            continue
-        if bind is None:
-            raise ConfigError(f"{place}: bind says where to listen; it is missing")
-        made.append(Listener(name=name, bind=_binds(bind), **{**defaults, **parsed}))
-    for listener in made:
-        _check_listener(listener)
-    return tuple(made)
+# What the private listener does not take over from the settings for all: it is not what the public talks to.
+_ADMIN_PLAIN: Final = {
+    "access_log": False,
+    "tls_cert": None,
+    "tls_key": None,
+    "tls_dev": False,
+    "tls_client_ca": None,
+    "tls_client_verify": "none",
+    "tls_extra_certs": (),
+    "proxy_protocol": "off",
+}
 
 
-def _binds(value: Any) -> tuple[str, ...]:
-    return parse_list(value) if isinstance(value, str) else tuple(str(item) for item in value)
+def _defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: settings[name] for name in LISTENER_SETTINGS}
 
 
-def _read_file(file: str | os.PathLike[str] | None) -> tuple[dict[str, Any], str]:
-    """The table of the configuration file, and its name for messages."""
-    if file == "":
-        return {}, FILE
-    path = Path(FILE if file is None else file)
-    try:
-        with path.open("rb") as stream:
-            return tomllib.load(stream), str(path)
-    except FileNotFoundError:
-        if file is not None:
-            raise ConfigError(f"there is no configuration file {path}") from None
-        return {}, FILE
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from None
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error.strerror}") from None
+def _main(settings: Mapping[str, Any]) -> Listener:
+    host = f"[{settings['host']}]" if ":" in settings["host"] else settings["host"]
+    return Listener(name="main", bind=settings["bind"] or (f"{host}:{settings['port']}",), **_defaults(settings))
 
 
-# Variables that are no settings: of the build, of the tests, and the place of the file.
-_OTHER_VARIABLES: Final = frozenset(("BUILD", "ONLY", "JOBS", "CONFIG", "APP"))
+def _admin(settings: Mapping[str, Any]) -> tuple[Listener, ...]:
+    """The private listener, if it is wanted: a port alone is loopback."""
+    bind = tuple(f"127.0.0.1:{place}" if place.isdecimal() else place for place in settings["admin_bind"])
+    return (Listener(name="admin", bind=bind, admin=True, **_defaults(settings) | _ADMIN_PLAIN),) if bind else ()
 
 
-def _check_environment(environment: Mapping[str, str], known: Mapping[str, Any]) -> None:
-    for variable in environment:
-        name = variable.removeprefix(ENVIRONMENT_PREFIX)
-        if name == variable or name in _OTHER_VARIABLES or name.startswith(("TEST_", "INTERNAL_")):
-            continue
-        if name.lower() not in known:
-            near = get_close_matches(name.lower(), known, n=1)
-            hint = f"; did you mean {ENVIRONMENT_PREFIX}{near[0].upper()}?" if near else ""
-            raise ConfigError(f"the environment has {variable}, and there is no such setting{hint}")
+def _listeners(settings: Mapping[str, Any], sources: Sources, place_rank: int) -> tuple[tuple[Listener, ...], Origins]:
+    """The listeners: ``main``, ``admin`` if it is wanted, and those of the tables; and where theirs was told.
 
-
-def _parsed(item: Any, value: Any, source: str) -> Any:
-    """A value of whatever source: text as on the command line, or of the right type already."""
-    parse = item.metadata["parse"]
-    if isinstance(value, (list, tuple)) and parse in (parse_list, parse_networks):
-        value = ",".join(str(one) for one in value)
-    if isinstance(value, str):
-        try:
-            return parse(value)
-        except ValueError as error:
-            raise ConfigError(f"{source}: {error}") from None
-    if isinstance(value, bool) and parse is not parse_flag:
-        raise ConfigError(f"{source}: {value} is neither text nor a number")
-    return value
-
-
-def _nearest(name: str, known: Mapping[str, Any]) -> str:
-    close = get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else "; `fastnet config` lists them all"
+    ``place_rank`` is how much weight the place of ``main`` has that the settings for all gave it.
+    """
+    tables = sources.tables()
+    base: dict[str, Listener] = {}
+    if place_rank < _UNTOLD or not tables or "main" in tables:
+        base["main"] = _main(settings)
+    for listener in _admin(settings):
+        base["admin"] = listener
+    origins: Origins = {}
+    made: dict[str, Listener] = dict(base)
+    for name, told in tables.items():
+        values: dict[str, Any] = {}
+        for key, one in told.items():
+            if key == "bind":
+                # A flag or variable says more than a table: `--port 9000` is where main listens.
+                if name == "main" and place_rank < one.rank:
+                    continue
+                setting = _BIND
+            elif key in LISTENER_SETTINGS:
+                setting = LISTENER_SETTINGS[key]
+            elif key in SETTINGS:
+                raise ConfigError(
+                    f"{one.origin}: {key!r} is a setting of the whole server: write it at the top of the file"
+                )
+            else:
+                hint = nearest(key, ("bind", *LISTENER_SETTINGS))
+                raise ConfigError(f"{one.origin}: there is no setting {key!r} of a listener{hint}")
+            values[key] = setting.read(one.value, f"{key} ({one.origin})")
+            origins[f"listeners.{name}.{key}"] = one.origin
+        if name not in base and "bind" not in values:
+            raise ConfigError(f"listener {name!r}: bind says where to listen; it is missing")
+        if name in base:
+            known = {item.name: getattr(base[name], item.name) for item in fields(Listener)}
+        elif name == "admin":
+            known = {"name": name, "admin": True, **_defaults(settings), **_ADMIN_PLAIN}
+        else:
+            known = {"name": name, **_defaults(settings)}
+        made[name] = Listener(**{**known, **values})
+    return tuple(made.values()), origins

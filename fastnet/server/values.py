@@ -1,20 +1,39 @@
-"""How settings are written: durations, sizes, switches, networks, secrets."""
+"""How settings are written: durations, sizes, switches, networks, secrets.
+
+A :class:`Kind` is a way to write: how text of it is parsed, which values it takes as they are (TOML and Python have
+numbers, booleans and lists of their own), and how a value is written back.
+"""
 
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 __all__ = [
+    "DURATION",
+    "FILE",
+    "FLAG",
+    "INTEGER",
+    "LIST",
+    "MODE",
+    "NETWORKS",
+    "PART",
+    "RATE",
+    "SECRET",
+    "SIZE",
+    "TEXT",
+    "Kind",
     "Network",
     "Secret",
+    "choice",
     "format_duration",
     "format_size",
-    "parse_choice",
     "parse_duration",
     "parse_flag",
     "parse_integer",
@@ -60,6 +79,11 @@ class Secret:
             return os.environ[place]
         return self._source
 
+    @property
+    def is_reference(self) -> bool:
+        """Whether it says where the secret is, and is not the secret itself."""
+        return self._source.startswith(("file:", "env:"))
+
     def __repr__(self) -> str:
         return "***"
 
@@ -86,7 +110,7 @@ def format_duration(seconds: float) -> str:
         count = seconds / _DURATIONS[unit]
         if count >= 1 and count == int(count):
             return f"{int(count)}{unit}"
-    return f"{seconds:g}s"
+    return f"{seconds:.9f}".rstrip("0").rstrip(".") + "s"
 
 
 def parse_size(text: str) -> int:
@@ -122,11 +146,21 @@ def parse_flag(text: str) -> bool:
 
 
 def parse_integer(text: str) -> int:
-    """A whole number; ``ValueError`` otherwise."""
+    """A whole number, 0 or more; ``ValueError`` otherwise."""
+    if re.fullmatch(r"[0-9]{1,18}", text.strip()) is None:
+        raise ValueError(f"{text!r} is no whole number from 0 on")
+    return int(text)
+
+
+def parse_part(text: str) -> float:
+    """A part of one, such as 0.1; ``ValueError`` otherwise."""
     try:
-        return int(text)
+        part = float(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no whole number") from None
+        part = math.nan
+    if not 0 <= part <= 1:
+        raise ValueError(f"{text!r} is no part: write a number from 0 to 1, such as 0.1")
+    return part
 
 
 def parse_mode(text: str) -> int:
@@ -143,8 +177,12 @@ def parse_list(text: str) -> tuple[str, ...]:
 
 def parse_networks(text: str) -> tuple[Network | str, ...]:
     """Networks and addresses of ``"10.0.0.0/8, ::1"``; ``*`` is every peer, ``unix`` those of Unix sockets."""
+    return _networks(parse_list(text))
+
+
+def _networks(items: tuple[str, ...]) -> tuple[Network | str, ...]:
     found: list[Network | str] = []
-    for item in parse_list(text):
+    for item in items:
         if item in ("*", "unix"):
             found.append(item)
             continue
@@ -155,22 +193,113 @@ def parse_networks(text: str) -> tuple[Network | str, ...]:
     return tuple(found)
 
 
-def parse_choice(*choices: str) -> Callable[[str], str]:
-    """A parser that takes one of these words; it raises ``ValueError`` for any other."""
+@dataclass(frozen=True)
+class Kind:
+    """A way to write settings; the fields are functions that raise ``ValueError`` for what they cannot take.
+
+    ``parse`` takes text, ``take`` what TOML or Python give (text was parsed before), ``write`` gives a value as TOML
+    has it.
+    """
+
+    name: str
+    parse: Callable[[str], Any]
+    take: Callable[[Any], Any]
+    write: Callable[[Any], Any]
+    choices: tuple[str, ...] = ()
+
+    def read(self, value: Any) -> Any:
+        """The setting that `value` stands for. Raises ``ValueError`` that says what to write instead."""
+        return self.parse(value) if isinstance(value, str) else self.take(value)
+
+
+def _refuse(value: Any, instead: str) -> ValueError:
+    shown = str(value).lower() if isinstance(value, bool) else repr(value)
+    return ValueError(f"{shown} is {instead}")
+
+
+def _only(kind: type, instead: str) -> Callable[[Any], Any]:
+    def take(value: Any) -> Any:
+        if not isinstance(value, kind):
+            raise _refuse(value, instead)
+        return value
+
+    return take
+
+
+def _number(what: str, *, whole: bool) -> Callable[[Any], Any]:
+    def take(value: Any) -> Any:
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+            raise _refuse(value, what)
+        if not 0 <= value < 2**63:
+            raise _refuse(value, "out of range: it is 0 or more" if value < 0 else what)
+        return value if whole else float(value)
+
+    return take
+
+
+def _take_mode(value: Any) -> int:
+    # 660 means the octal digits. TOML's and Python's 0o660 arrives as 432, which could be meant as digits too: it is
+    # refused. Sockets that their owner cannot write to are useless, so the first digit is 6 or 7.
+    if isinstance(value, int) and not isinstance(value, bool) and re.fullmatch(r"[67][0-7]{2}", str(value)):
+        return int(str(value), 8)
+    raise _refuse(value, 'no file mode: write it in octal digits, such as "660"')
+
+
+def _take_list(value: Any) -> tuple[str, ...]:
+    items = value if isinstance(value, (list, tuple)) else (value,)
+    for item in items:
+        if isinstance(item, bool) or not isinstance(item, (str, int)):
+            raise _refuse(value, 'no list of texts: write it as ["a", "b"] or "a, b"')
+    return tuple(str(item) for item in items)
+
+
+def _take_networks(value: Any) -> tuple[Network | str, ...]:
+    if not isinstance(value, (list, tuple)):
+        raise _refuse(value, 'no list of networks: write it as ["10.0.0.0/8", "192.0.2.1"]')
+    return _networks(tuple(str(item) for item in value))
+
+
+def _take_part(value: Any) -> float:
+    return parse_part("true" if isinstance(value, bool) else str(value))
+
+
+def _take_secret(value: Any) -> Secret:
+    if isinstance(value, Secret):
+        return value
+    # What it is must not be shown, whatever it is.
+    raise ValueError("a secret is a text: file:PATH, env:NAME, or the secret itself in quotes")
+
+
+TEXT: Final = Kind("text", str, _only(str, "no text: put it in quotes"), str)
+FILE: Final = Kind("file", str, _only(str, "no text: put it in quotes"), str)
+FLAG: Final = Kind("switch", parse_flag, _only(bool, "neither true nor false"), bool)
+INTEGER: Final = Kind("number", parse_integer, _number("no whole number from 0 on", whole=True), int)
+DURATION: Final = Kind(
+    "duration",
+    parse_duration,
+    _number('no duration: write it as "30s", "5m" or "250ms"', whole=False),
+    format_duration,
+)
+SIZE: Final = Kind(
+    "size", parse_size, _number('no size: write it as 65536, "64KiB" or "1MiB"', whole=True), format_size
+)
+RATE: Final = Kind(
+    "rate", parse_rate, _number('no rate: write it as 240, "240B/s" or "1KiB/s"', whole=True), format_size
+)
+PART: Final = Kind("part", parse_part, _take_part, float)
+MODE: Final = Kind("mode", parse_mode, _take_mode, lambda mode: f"{mode:o}")
+LIST: Final = Kind("list", parse_list, _take_list, list)
+NETWORKS: Final = Kind("networks", parse_networks, _take_networks, lambda found: [str(item) for item in found])
+SECRET: Final = Kind("secret", Secret, _take_secret, str)
+
+
+def choice(*choices: str) -> Kind:
+    """The kind of settings that are one of these words."""
+    known = f"choose {', '.join(choices[:-1])} or {choices[-1]}"
 
     def parse(text: str) -> str:
         if text not in choices:
-            raise ValueError(f"{text!r} is not known: choose {', '.join(choices[:-1])} or {choices[-1]}")
+            raise ValueError(f"{text!r} is not known: {known}")
         return text
 
-    parse.choices = choices  # type: ignore[attr-defined]
-    return parse
-
-
-def plain(value: Any) -> Any:
-    """A value as it is shown to people and in JSON: networks and secrets as text, tuples as lists."""
-    if isinstance(value, (tuple, list)):
-        return [plain(item) for item in value]
-    if isinstance(value, (ipaddress.IPv4Network, ipaddress.IPv6Network, Secret)):
-        return str(value)
-    return value
+    return Kind("choice", parse, _only(str, f"no text: {known}"), str, choices)
