@@ -50,6 +50,8 @@ cdef class LoopLocal:
     cdef readonly object loop
     cdef object runners     # serve.RunnerPool, set by whoever builds the loop's state
     cdef object executor    # runs `def` handlers: submit(call, *args)
+    # The exchange whose endpoint is being started just now, None otherwise: what a stalled loop is asked for.
+    cdef Exchange starting
 
 
 cdef class ConnectionInfo:
@@ -75,7 +77,7 @@ cdef class Responder:
     cdef int on_gone(self, Exchange x, int why) except -1
     # What was queued has left: send_data may go on.
     cdef int on_writable(self, Exchange x) except -1
-    # The server stops: end in good time what would go on for long.
+    # The server stops: end in good time what would go on for long. May be said more than once.
     cdef int on_drain(self, Exchange x) except -1
 
 
@@ -134,6 +136,7 @@ cdef class Exchange:
     cdef BodyMode body_mode
     cdef bint body_complete
     cdef bint started                   # the endpoint has been started
+    cdef double began                   # by the loop's clock, as old as its latest sweep
     cdef bint collecting                # whole body wanted: no pause at BODY_HIGH_WATER
     cdef bint body_paused
     cdef object body_error              # exception for whoever reads the body, None

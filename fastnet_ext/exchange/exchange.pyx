@@ -144,13 +144,20 @@ cdef class Exchange:
         return 0
 
     cdef int ready(self) except -1:
+        cdef LoopLocal local = self.connection.local
         if self.started or self.gone or self.ended:
             return 0
         if self.body_mode == BODY_WHOLE and not self.body_complete and self.body_error is None:
             self.want_body()
             return 0
         self.started = True
-        self.route.endpoint.start(self)
+        if local is None:
+            return self.route.endpoint.start(self)
+        local.starting = self
+        try:
+            self.route.endpoint.start(self)
+        finally:
+            local.starting = None
         return 0
 
     cdef int _fail_body(self, object error) except -1:

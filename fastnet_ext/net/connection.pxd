@@ -1,5 +1,7 @@
 """One accepted socket: the asyncio protocol, its output, and what carries exchanges over it."""
 
+from libc.stdint cimport uint64_t
+
 from fastnet_ext.core.buffer cimport Buffer
 from fastnet_ext.exchange.exchange cimport ConnectionInfo
 from fastnet_ext.http1.reader cimport Limits as Http1Limits
@@ -74,16 +76,23 @@ cdef class Carrier:
     cdef int writable(self) except -1
     # A deadline ran out.
     cdef int expired(self, Clock clock) except -1
-    # Finish what runs, take nothing new, then close.
+    # Finish what runs, then close. What is on its way from a peer that has not heard of it is answered too.
     cdef int drain(self) except -1
+    # The same, `elapsed` hundredths of a second later: see DRAIN_IDLE and DRAIN_SLOW of the loop's state.
+    cdef int drain_on(self, int elapsed) except -1
     # Whether nothing is being answered.
     cdef bint idle(self) noexcept
+    # What it speaks, and the exchanges it carries.
+    cdef str protocol(self)
+    cdef list exchanges(self)
 
 
 cdef class Connection(ConnectionInfo):
     cdef LoopState loop_state
     cdef Service service
     cdef Carrier carrier            # None until the first bytes or ALPN chose one
+    cdef readonly uint64_t number   # of the connections of this loop, from 1
+    cdef double opened              # by the loop's clock
 
     # --- the transport. `fd` >= 0: plain socket, written directly while the transport's own
     # buffer is empty (`transport_busy` is False, or its size is 0 when asked).
@@ -131,6 +140,7 @@ cdef class Connection(ConnectionInfo):
     cdef inline size_t waiting(self) noexcept:
         return self.carry.size - self.carry_used
 
+    cdef str _state(self, bint busy)
     cdef void _check(self) noexcept
     cdef int _input(self, char* data, size_t size, bint from_carry) except -1
     cdef int _input_ended(self) except -1

@@ -19,6 +19,7 @@ from fastnet_ext.core.buffer cimport (
     Buffer, buffer_append, buffer_consume, buffer_free, buffer_init,
 )
 from fastnet_ext.core.debug cimport DEBUG, LIVE_CONNECTION, born, died, invariant
+from fastnet_ext.exchange.describe cimport describe
 from fastnet_ext.exchange.exchange cimport ConnectionInfo
 from fastnet_ext.http1.reader cimport Limits as Http1Limits
 from fastnet_ext.http2.limits cimport Limits as Http2Limits
@@ -98,8 +99,17 @@ cdef class Carrier:
     cdef int drain(self) except -1:
         raise NotImplementedError
 
+    cdef int drain_on(self, int elapsed) except -1:
+        raise NotImplementedError
+
     cdef bint idle(self) noexcept:
         return True
+
+    cdef str protocol(self):
+        raise NotImplementedError
+
+    cdef list exchanges(self):
+        raise NotImplementedError
 
 
 cdef class Connection(ConnectionInfo):
@@ -141,15 +151,18 @@ cdef class Connection(ConnectionInfo):
             if not self.secure:
                 self.fd = raw.fileno()
         self.loop_state.add(self)
+        self.number = self.loop_state.counts.connections
+        self.opened = self.local.loop.time()
+        # Accepted in the turn of the loop in which the server stopped to listen: answered, and closed.
+        self.draining = self.loop_state.draining
         self.start_clock(CLOCK_HEAD, self.service.head_timeout)
-        if self.loop_state.draining:
-            # Accepted in the turn of the loop in which the server stopped to listen.
-            self.close(False)
-            return
         if self.secure:
             self.carrier = self.service.negotiator.by_alpn(
                 self, transport.get_extra_info("ssl_object").selected_alpn_protocol()
             )
+            if self.draining and self.carrier is not None:
+                self.carrier.drain()
+                self.flush()
 
     def get_buffer(self, hint):
         return self.loop_state.read_view
@@ -237,6 +250,8 @@ cdef class Connection(ConnectionInfo):
         try:
             if self.carrier is None:
                 self.carrier = self.service.negotiator.by_bytes(self, data, size)
+                if self.draining and self.carrier is not None:
+                    self.carrier.drain()
             if self.carrier is not None:
                 self.carrier.receive(data, size, &consumed)
         except Exception:
@@ -470,12 +485,9 @@ cdef class Connection(ConnectionInfo):
             self._crashed()
 
     def drain(self):
-        """Take no new requests; close as soon as what runs is answered."""
+        """Close as soon as what runs, or is on its way to us, is answered."""
         self.draining = True
-        if self.closing:
-            return
-        if self.carrier is None:
-            self.close(False)
+        if self.closing or self.carrier is None:
             return
         try:
             self.carrier.drain()
@@ -483,9 +495,53 @@ cdef class Connection(ConnectionInfo):
         except Exception:
             self._crashed()
 
+    def drain_on(self, int elapsed):
+        """The same, ``elapsed`` hundredths of a second later: nothing more is on its way."""
+        if self.closing:
+            return
+        if self.carrier is None:
+            self.close(False)
+            return
+        try:
+            self.carrier.drain_on(elapsed)
+            self.flush()
+        except Exception:
+            self._crashed()
+
     def cut(self):
         """The drain's deadline is over: end what still runs."""
         self.abort()
+
+    def describe(self):
+        """What it is, what it does and what it waits for, as a dict. No bytes of anybody's."""
+        cdef double now = self.local.loop.time()
+        cdef list exchanges = [] if self.carrier is None else self.carrier.exchanges()
+        cdef object transport = self.transport
+        return {
+            "number": self.number,
+            "peer": self.extra("peername"),
+            "listener": self.extra("sockname"),
+            "protocol": "" if self.carrier is None else self.carrier.protocol(),
+            "tls": self.secure,
+            "state": self._state(bool(exchanges)),
+            "seconds_left": None if self.clock == CLOCK_NONE else max(self.deadline - now, 0.0),
+            "bytes_in": self.waiting(),
+            "bytes_out": self.out.size + (0 if transport is None else transport.get_write_buffer_size()),
+            "reading_paused": self.read_paused,
+            "age": now - self.opened,
+            "requests": [describe(x, now) for x in exchanges],
+        }
+
+    cdef str _state(self, bint busy):
+        if self.closing:
+            return "closing"
+        if self.clock == CLOCK_WRITE:
+            return "writing"
+        if self.clock == CLOCK_BODY:
+            return "body"
+        if busy:
+            return "answering"
+        return "head" if self.clock == CLOCK_HEAD else "idle"
 
     cdef object extra(self, str name):
         return None if self.transport is None else self.transport.get_extra_info(name)

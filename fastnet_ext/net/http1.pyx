@@ -140,6 +140,7 @@ cdef class Http1Carrier(Carrier):
         x.is_head = head.method == METHOD_HEAD
         x.content_length = reader.content_length if reader.body_kind != h1.BODY_NONE else 0
         x.keep_alive = reader.keep_alive and not connection.draining
+        x.began = connection.loop_state.now
         x.wants_continue = reader.expect_continue
         x.path = head.target
         if target[0] != b"/":
@@ -262,12 +263,26 @@ cdef class Http1Carrier(Carrier):
         cdef Http1Exchange x = self.current
         cdef Responder responder
         if x is None:
-            return self.connection.close(False)
+            # Its next request may be on its way; its answer will say that it was the last.
+            return 0
         x.keep_alive = False
         responder = x.responder
         if responder is not None:
             responder.on_drain(x)
         return 0
+
+    cdef int drain_on(self, int elapsed) except -1:
+        cdef Connection connection = self.connection
+        # A head that has begun is waited for; its deadline runs.
+        if self.current is None and connection.waiting() == 0:
+            return connection.close(False)
+        return 0
+
+    cdef str protocol(self):
+        return "WebSocket" if self.tunnel else "HTTP/1"
+
+    cdef list exchanges(self):
+        return [] if self.current is None else [self.current]
 
     cdef bint idle(self) noexcept:
         return self.current is None

@@ -12,6 +12,8 @@ from fastnet_ext.net.connection cimport Carrier
 cdef enum:
     # Bytes of a stream that wait for its window; above it, its writer waits.
     STREAM_HIGH_WATER = 64 * 1024
+    # The last stream of a GOAWAY that announces the end and refuses nothing yet (RFC 9113, 6.8).
+    ANY_STREAM = 0x7FFFFFFF
 
 
 cdef class Http2Carrier(Carrier):
@@ -21,6 +23,13 @@ cdef class Http2Carrier(Carrier):
     cdef list fresh             # exchanges of this batch whose request is not complete
     cdef uint32_t running       # exchanges begun and not finished
 
+    # The end in two steps: announced, and then, when what the peer sent before it knew has come, settled.
+    cdef bint leaving
+    cdef bint settled
+
+    cdef int _settle(self) except -1
+    cdef int _tell_drain(self) except -1
+    cdef int _close_when_done(self) except -1
     cdef int _begin(self, bint refused) except -1
     cdef int _data(self, char* data, size_t size, bint end) except -1
     cdef int _reset(self) except -1

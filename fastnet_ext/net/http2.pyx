@@ -25,6 +25,7 @@ from fastnet_ext.http2.stream cimport Stream, table_find
 from fastnet_ext.net.connection cimport (
     CLOCK_HEAD, CLOCK_IDLE, CLOCK_NONE, CLOCK_STREAMS, CLOCK_WRITE, Carrier, Clock, Connection,
 )
+from fastnet_ext.net.loop_state cimport DRAIN_SLOW
 
 cdef enum:
     # RFC 9113, section 7.
@@ -69,6 +70,10 @@ cdef class Http2Carrier(Carrier):
                 self._window_opened()
             elif event == h2.H2_TOO_LARGE:
                 self._begin(True)
+            elif event == h2.H2_PONG:
+                # The peer knew of our GOAWAY when it sent this: what follows is new.
+                if self.leaving:
+                    self._settle()
             elif event == h2.H2_NEED_DATA:
                 self._start_fresh()
                 break
@@ -77,7 +82,7 @@ cdef class Http2Carrier(Carrier):
                 break
         consumed[0] = position
         self._set_clock()
-        return 0
+        return self._close_when_done()
 
     cdef int _begin(self, bint refused) except -1:
         """A stream was opened: make its exchange and find its route."""
@@ -92,6 +97,7 @@ cdef class Http2Carrier(Carrier):
         x.stream_id = machine.stream_id
         x.head = head
         x.version = 20
+        x.began = connection.loop_state.now
         x.is_head = head.method == METHOD_HEAD
         x.content_length = 0 if end else machine.stream.content_length
         x.path = head.target
@@ -240,11 +246,40 @@ cdef class Http2Carrier(Carrier):
         return 0
 
     cdef int drain(self) except -1:
+        if not self.leaving:
+            self.leaving = True
+            self.machine.goaway(ANY_STREAM, NO_ERROR)
+            self.machine.ping(b"goodbye!")
+        return self._tell_drain()
+
+    cdef int drain_on(self, int elapsed) except -1:
+        # A peer that leaves our PING unanswered has had its time.
+        return self._settle() if elapsed >= DRAIN_SLOW else 0
+
+    cdef int _settle(self) except -1:
+        """Name the last stream that is answered: RFC 9113, 6.8."""
+        if not self.settled:
+            self.leaving = self.settled = True
+            self.machine.goaway(self.machine.highest, NO_ERROR)
+            self._tell_drain()
+        return self._close_when_done()
+
+    cdef int _close_when_done(self) except -1:
+        cdef Connection connection = self.connection
+        cdef Stream* stream
+        if not self.settled or self.running or connection.closing or connection.write_paused:
+            return 0
+        # What waits for the peer's window is part of an answer too.
+        for context in self.machine.contexts():
+            stream = table_find(&self.machine.streams, (<Http2Exchange>context).stream_id)
+            if stream is not NULL and stream.first is not NULL:
+                return 0
+        # It may have more to say (windows, acknowledgements), which must not reset what it has not read.
+        return connection.close(True)
+
+    cdef int _tell_drain(self) except -1:
         cdef Http2Exchange x
         cdef Responder responder
-        self.machine.goaway(self.machine.highest, NO_ERROR)
-        if not self.running:
-            return self.connection.close(False)
         for context in self.machine.contexts():
             x = <Http2Exchange>context
             responder = x.responder
@@ -254,6 +289,12 @@ cdef class Http2Carrier(Carrier):
 
     cdef bint idle(self) noexcept:
         return self.running == 0
+
+    cdef str protocol(self):
+        return "HTTP/2"
+
+    cdef list exchanges(self):
+        return [x for x in self.machine.contexts() if not (<Http2Exchange>x).finished]
 
     # --- output
 
@@ -289,15 +330,15 @@ cdef class Http2Carrier(Carrier):
             return 0
         for context in self.machine.contexts():
             (<Http2Exchange>context).writable()
-        return self._set_clock()
+        self._set_clock()
+        return self._close_when_done()
 
     cdef int _finished(self) except -1:
         self.running -= 1
         self.connection.loop_state.counts.requests_active -= 1
         if not self.running and not self.connection.corked and not self.connection.closing:
-            if self.connection.draining:
-                return self.connection.close(False)
             self._set_clock()
+            return self._close_when_done()
         return 0
 
 

@@ -8,6 +8,10 @@ from fastnet_ext.serve.runner cimport RunnerPool
 
 
 cdef enum:
+    # Hundredths of a second after `drain` when idle connections and clients that are slow to hear of it are left.
+    DRAIN_IDLE = 25
+    DRAIN_SLOW = 100
+
     READ_BUFFER = 256 * 1024    # bytes one read may bring
     DATE_FIELD = 37             # "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
     SPARE_OUTPUT = 256 * 1024   # an output buffer larger than this is not kept
@@ -53,6 +57,7 @@ cdef class LoopState:
     cdef set connections            # the open ones; swept for deadlines
     cdef bint draining              # what is accepted now came too late
     cdef object empty               # future of whoever waits until there are none, None
+    cdef object drain_handle        # the next round of a drain
 
     cdef const char* date(self) noexcept
     cdef int lend(self, Buffer* out) noexcept

@@ -9,11 +9,15 @@ from libc.string cimport memcpy, memset
 from libc.time cimport time as unix_time
 
 import asyncio
+import operator
 
 from fastnet_ext.core.buffer cimport Buffer, buffer_free, buffer_init
-from fastnet_ext.exchange.exchange cimport LoopLocal
+from fastnet_ext.exchange.describe cimport describe
+from fastnet_ext.exchange.exchange cimport Exchange, LoopLocal
 from fastnet_ext.http1.writer cimport format_date
-from fastnet_ext.serve.runner cimport RunnerPool, is_at_work
+from fastnet_ext.serve.runner cimport RunnerPool, current_exchange, is_at_work
+
+cdef object connection_number = operator.attrgetter("number")
 
 
 @cython.final
@@ -127,8 +131,18 @@ cdef class LoopState:
     def drain(self):
         """Tell each connection to finish what runs and close, and take no new ones."""
         self.draining = True
+        if self.drain_handle is not None:
+            self.drain_handle.cancel()
         for connection in list(self.connections):
             connection.drain()
+        self.drain_handle = self.local.loop.call_later(DRAIN_IDLE / 100, self._drain_on, DRAIN_IDLE)
+
+    def _drain_on(self, int elapsed):
+        self.drain_handle = None
+        for connection in list(self.connections):
+            connection.drain_on(elapsed)
+        if elapsed < DRAIN_SLOW and self.connections:
+            self.drain_handle = self.local.loop.call_later((DRAIN_SLOW - elapsed) / 100, self._drain_on, DRAIN_SLOW)
 
     def cut(self):
         """Close what is still open and cancel the handlers that still run."""
@@ -160,7 +174,25 @@ cdef class LoopState:
         if self.sweep_handle is not None:
             self.sweep_handle.cancel()
             self.sweep_handle = None
+        if self.drain_handle is not None:
+            self.drain_handle.cancel()
+            self.drain_handle = None
         self.runners.close()
+
+    def running(self):
+        """The request that the loop is busy with at this moment, as a dict, or None. From any thread."""
+        cdef Exchange x = current_exchange(self.local)
+        return None if x is None else describe(x, self.local.loop.time())
+
+    def describe(self, *, int limit=200):
+        """What is open and what runs: the first ``limit`` connections, as dicts."""
+        cdef list connections = sorted(self.connections, key=connection_number)[:limit]
+        return {
+            "connections": [connection.describe() for connection in connections],
+            "connections_open": len(self.connections),
+            "parked": self.runners.idle,
+            "draining": self.draining,
+        }
 
     @property
     def counters(self):

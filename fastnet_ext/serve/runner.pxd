@@ -85,5 +85,8 @@ cdef class RunnerPool:
     cdef int replenish(self, int count) except -1
 
 
+# What the loop of `local` is answering at this moment, seen from any thread; None when it is at something else.
+cdef Exchange current_exchange(LoopLocal local)
+
 # Whether `coroutine` is a runner of `pool` in the middle of a job.
 cdef bint is_at_work(object coroutine, RunnerPool pool) except -1

@@ -1,4 +1,5 @@
 import asyncio
+from collections.abc import Coroutine
 from concurrent.futures import Executor
 from typing import Any, final
 
@@ -15,6 +16,9 @@ def executor_of(exchange: Exchange) -> Executor | None: ...
 @final
 class Runner:
     def __init__(self, pool: RunnerPool) -> None: ...
+    @property
+    def job(self) -> Coroutine[Any, Any, Any] | None: ...
+    def describe(self) -> dict[str, Any] | None: ...
 
 @final
 class RunnerPool:

@@ -21,6 +21,7 @@ import contextvars
 import logging
 
 from fastnet_ext.core.debug cimport DEBUG, LIVE_RUNNER, born, died, invariant
+from fastnet_ext.exchange.describe cimport describe
 from fastnet_ext.exchange.exchange cimport Endpoint, Exchange, LoopLocal, Responder
 
 
@@ -142,6 +143,18 @@ cdef class Runner:
         if result is not None:
             raise result
         raise StopIteration
+
+    # --- for whoever looks on
+
+    @property
+    def job(self):
+        """The coroutine that it runs; None while it is parked."""
+        return self.coroutine
+
+    def describe(self):
+        """The request that it answers, as a dict; None while it is parked."""
+        cdef Exchange x = self.exchange
+        return None if x is None else describe(x, self.pool.local.loop.time())
 
     # --- the work
 
@@ -345,6 +358,17 @@ cdef class RunnerPool:
     def idle(self):
         """How many runners wait for a job."""
         return len(self.parked)
+
+
+cdef Exchange current_exchange(LoopLocal local):
+    cdef Exchange x = local.starting
+    cdef object task, coroutine
+    if x is None:
+        task = asyncio.current_task(local.loop)
+        coroutine = None if task is None else task.get_coro()
+        if isinstance(coroutine, Runner):
+            x = (<Runner>coroutine).exchange
+    return x
 
 
 cdef bint is_at_work(object coroutine, RunnerPool pool) except -1:

@@ -51,6 +51,7 @@ cdef class WebSocketDriver(Responder):
 
     # --- its life. `close_code` is 0 while open; then it and the reason are of the first Close, or 1006.
     cdef bint accepted
+    cdef bint leaving           # the server stops: closed as soon as it is accepted
     cdef uint16_t close_code
     cdef str close_reason
     cdef bint peer_left         # the peer closed or vanished before we closed

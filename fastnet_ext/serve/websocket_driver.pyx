@@ -69,9 +69,14 @@ cdef class WebSocketDriver(Responder):
 
     cdef int on_drain(self, Exchange x) except -1:
         """The server stops: say goodbye; the handler ends as after any Close."""
+        self.leaving = True
         if self.accepted:
             self.close(x, GOING_AWAY, "the server is shutting down")
         return 0
+
+    def _say_goodbye(self, Exchange x):
+        if not x.ended and not x.gone:
+            self.close(x, GOING_AWAY, "the server is shutting down")
 
     cdef int on_gone(self, Exchange x, int why) except -1:
         cdef bint first = not self.close_code
@@ -253,6 +258,9 @@ cdef class WebSocketDriver(Responder):
 
     cdef int opened(self, Exchange x) except -1:
         self.accepted = True
+        if self.leaving:
+            # In a turn of its own: whoever opens it goes on with it first.
+            x.connection.local.loop.call_soon(self._say_goodbye, x)
         if self.carry.size or self.input_ended:
             self._schedule_resume(x)
         return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import h2.config
 import h2.connection
@@ -12,6 +12,8 @@ import h2.events
 from hyperframe.frame import Frame
 
 from tests.wire.live import WAIT
+
+FrameT = TypeVar("FrameT", bound=Frame)
 
 
 class H2Peer:
@@ -23,6 +25,7 @@ class H2Peer:
         self.machine.initiate_connection()
         self.machine.update_settings({h2.settings.SettingCodes.INITIAL_WINDOW_SIZE: window})
         self.events: list[Any] = []
+        self.unread = bytearray()
         self.flush()
 
     def __enter__(self) -> H2Peer:
@@ -81,7 +84,7 @@ class H2Peer:
 
     def frames(self) -> list[Frame]:
         """Every frame that comes until the server closes, unread by the library."""
-        data = bytearray()
+        data, self.unread = self.unread, bytearray()
         while more := self.sock.recv(1 << 16):
             data += more
         found = []
@@ -91,6 +94,22 @@ class H2Peer:
             del data[: 9 + length]
             found.append(frame)
         return found
+
+    def frame(self, kind: type[FrameT]) -> FrameT:
+        """The next frame of a kind, unread by the library; those before it are dropped."""
+        while True:
+            if len(self.unread) >= 9:
+                frame, length = Frame.parse_frame_header(memoryview(bytes(self.unread[:9])))
+                if len(self.unread) >= 9 + length:
+                    frame.parse_body(memoryview(bytes(self.unread[9 : 9 + length])))
+                    del self.unread[: 9 + length]
+                    if isinstance(frame, kind):
+                        return frame
+                    continue
+            data = self.sock.recv(1 << 16)
+            if not data:
+                raise EOFError(f"the server closed before it sent a {kind.__name__}")
+            self.unread += data
 
     def closed(self) -> bool:
         """Whether the server closes without a reset."""

@@ -183,11 +183,13 @@ def test_a_drain_says_goaway_and_finishes_what_runs(server: Live, seen: Seen) ->
         until(lambda: seen.events == ["slow begun"])
         stopped = asyncio.run_coroutine_threadsafe(server.server.stop(10), server.loop)
         # The library takes GOAWAY for the end of everything; it is not (RFC 9113, 6.8).
-        goaway, head, body = (
+        announced, head, body, settled = (
             frame for frame in peer.frames() if isinstance(frame, (GoAwayFrame, HeadersFrame, DataFrame))
         )
-        assert isinstance(goaway, GoAwayFrame)
-        assert (goaway.error_code, goaway.last_stream_id) == (0, stream)
+        assert isinstance(announced, GoAwayFrame)
+        assert (announced.error_code, announced.last_stream_id) == (0, 2**31 - 1)
+        assert isinstance(settled, GoAwayFrame)
+        assert (settled.error_code, settled.last_stream_id) == (0, stream)
         assert isinstance(head, HeadersFrame)
         assert isinstance(body, DataFrame)
         assert (body.stream_id, body.data, "END_STREAM" in body.flags) == (stream, b"slow", True)
