@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-import ssl
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +15,7 @@ from fastnet_ext.net.loop_state import LoopState
 from fastnet_ext.net.protocols import OnePort
 
 from .config import Config, ConfigError
+from .tls import TlsContexts, make_contexts
 
 if TYPE_CHECKING:
     from fastnet.app import App
@@ -41,6 +41,7 @@ class Server:
         self.state: LoopState | None = None
         self._servers: list[asyncio.Server] = []
         self._executor: ThreadPoolExecutor | None = None
+        self._tls: TlsContexts | None = None
 
     async def start(self) -> None:
         """Bind, run the start-up of the lifespan, then listen.
@@ -49,7 +50,7 @@ class Server:
         """
         config = self.config
         loop = asyncio.get_running_loop()
-        context = _tls_context(config)
+        self._tls = make_contexts(config)
         sockets = _bind(config)
         try:
             self._executor = ThreadPoolExecutor(self.app.pool_size, thread_name_prefix="fastnet")
@@ -66,7 +67,7 @@ class Server:
         kind = AsyncioConnection if isinstance(loop, asyncio.BaseEventLoop) else Connection
         for sock in sockets:
             self._servers.append(
-                await loop.create_server(lambda: kind(state, service), sock=sock, backlog=config.backlog, ssl=context)
+                await loop.create_server(lambda: kind(state, service), sock=sock, backlog=config.backlog)
             )
 
     def _service(self) -> Service:
@@ -79,7 +80,16 @@ class Server:
             head_timeout=config.timeout_head,
             body_timeout=config.timeout_body,
             write_timeout=config.timeout_write,
+            tls=self._tls,
+            tls_timeout=config.timeout_tls,
         )
+
+    def reload_certificates(self) -> bool:
+        """Read certificates and keys again, for new connections; whether they could be used.
+
+        Those that are open keep the old ones, and so does everybody when the new ones cannot be used.
+        """
+        return self._tls is None or self._tls.reload()
 
     async def stop(self, timeout: float | None = None) -> None:
         """Drain within ``timeout`` seconds (``timeout_drain`` by default), then end the lifespan."""
@@ -150,7 +160,7 @@ class Server:
         if host in ("0.0.0.0", "::"):
             host = "127.0.0.1" if host == "0.0.0.0" else "::1"
         name = f"[{host}]" if ":" in host else host
-        return f"{'https' if self.config.tls_cert else 'http'}://{name}:{port}"
+        return f"{'http' if self._tls is None else 'https'}://{name}:{port}"
 
     @property
     def counters(self) -> dict[str, int]:
@@ -197,20 +207,7 @@ def _bind_failure(config: Config, error: OSError) -> str:
 
 def _sweep_interval(config: Config) -> float:
     """Seconds between two looks at the deadlines: short limits want finer ones."""
-    shortest = min(config.timeout_idle, config.timeout_head, config.timeout_body, config.timeout_write)
+    shortest = min(
+        config.timeout_idle, config.timeout_head, config.timeout_tls, config.timeout_body, config.timeout_write
+    )
     return min(max(shortest / 4, 0.05), 1.0)
-
-
-def _tls_context(config: Config) -> ssl.SSLContext | None:
-    if config.tls_cert is None or config.tls_key is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    try:
-        context.load_cert_chain(config.tls_cert, config.tls_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"the certificate {config.tls_cert} with the key {config.tls_key} cannot be used: {error}"
-        ) from None
-    return context

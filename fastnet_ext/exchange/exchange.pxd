@@ -61,7 +61,7 @@ cdef class ConnectionInfo:
     cdef readonly bint secure
     cdef readonly object state      # a dict that lives as long as the connection; None until asked for
 
-    # transport.get_extra_info: "peername", "sockname", "ssl_object", "peercert" …
+    # transport.get_extra_info: "peername", "sockname" …; with TLS, "tls" (TLSInfo), "ssl_object", "peercert".
     cdef object extra(self, str name)
 
 

@@ -20,7 +20,7 @@ from fastnet_ext.exchange.query cimport QueryParams, query_params
 from fastnet_ext.exchange.cookies import parse_cookies
 from fastnet_ext.exchange.errors import BodyConsumed, ClientDisconnect, InvalidBody
 from fastnet_ext.exchange.media_types import charset_of
-from fastnet_ext.exchange.values import Address, State, TLSInfo
+from fastnet_ext.exchange.values import Address, State
 
 cdef enum:
     # Longer names are no names of fields: no peer may send them either (see limits on the head).
@@ -191,15 +191,7 @@ cdef class Call:
     @property
     def tls(self):
         """What is known of the connection's TLS, a ``TLSInfo``; None on a plain connection."""
-        if not self.connection.secure:
-            return None
-        tls = self.connection.extra("ssl_object")
-        if tls is None:
-            return TLSInfo(None, None, None, self.connection.extra("peercert"))
-        cipher = tls.cipher()
-        return TLSInfo(
-            tls.version(), cipher[0] if cipher else None, tls.selected_alpn_protocol(), self.connection.extra("peercert")
-        )
+        return self.connection.extra("tls")
 
     @property
     def scheme(self):

@@ -7,6 +7,7 @@ from fastnet_ext.exchange.exchange cimport ConnectionInfo
 from fastnet_ext.http1.reader cimport Limits as Http1Limits
 from fastnet_ext.http2.limits cimport Limits as Http2Limits
 from fastnet_ext.net.loop_state cimport LoopState
+from fastnet_ext.net.tls cimport TlsLayer, TlsSource
 from fastnet_ext.serve.dispatch cimport Dispatcher
 
 
@@ -29,6 +30,7 @@ cdef enum Clock:
     CLOCK_BODY      # the peer owes us body bytes
     CLOCK_STREAMS   # until the next look at which of many exchanges have stalled; no error by itself
     CLOCK_WRITE     # the peer does not take what we write
+    CLOCK_TLS       # the TLS hand-shake
     CLOCK_LINGER    # answered and half closed; waiting for the peer's end
 
 
@@ -48,12 +50,14 @@ cdef class Service:
     cdef readonly Negotiator negotiator
     cdef readonly Http1Limits http1
     cdef readonly Http2Limits http2
+    cdef readonly TlsSource tls     # None: the port is not encrypted
     # Seconds.
     cdef readonly double idle_timeout
     cdef readonly double head_timeout
     cdef readonly double body_timeout
     cdef readonly double write_timeout
     cdef readonly double linger_timeout
+    cdef readonly double tls_timeout
 
 
 cdef class Carrier:
@@ -94,13 +98,17 @@ cdef class Connection(ConnectionInfo):
     cdef readonly uint64_t number   # of the connections of this loop, from 1
     cdef double opened              # by the loop's clock
 
-    # --- the transport. `fd` >= 0: plain socket, written directly while the transport's own
+    # --- the transport, of a plain socket. `fd` >= 0: written directly while the transport's own
     # buffer is empty (`transport_busy` is False, or its size is 0 when asked).
     cdef object transport
     cdef int fd
     cdef bint transport_busy
     cdef bint closing               # close was asked for; nothing is written any more
     cdef bint gone                  # connection_lost was called
+
+    # --- TLS, a layer of ours over the transport. The layer is made when the first bytes are there.
+    cdef bint encrypted             # the bytes on the socket are TLS records
+    cdef TlsLayer tls
 
     # --- output. `corked` while a batch of input is handled: it is flushed at its end.
     cdef Buffer out
@@ -142,6 +150,7 @@ cdef class Connection(ConnectionInfo):
 
     cdef str _state(self, bint busy)
     cdef void _check(self) noexcept
+    cdef int _received(self, char* data, size_t size) except -1
     cdef int _input(self, char* data, size_t size, bint from_carry) except -1
     cdef int _input_ended(self) except -1
     cdef int _keep(self, const char* data, size_t size) except -1
@@ -152,12 +161,22 @@ cdef class Connection(ConnectionInfo):
     cdef int write(self, const char* data, Py_ssize_t size, object owner) except -1
     cdef int flush(self) except -1
     cdef int _send(self, const char* data, Py_ssize_t size, object owner) except -1
+    cdef int _transmit(self, const char* data, Py_ssize_t size, object owner) except -1
     cdef bint transport_idle(self) except -1
+    # TLS.
+    cdef int _tls_received(self, size_t size) except -1
+    cdef bint _tls_opened(self, size_t size) except -1
+    cdef int _tls_refused(self) except -1
+    cdef int _tls_failed(self, object error) except -1
+    cdef int _tls_send(self, const char* data, Py_ssize_t size, object owner) except -1
+    cdef int _tls_transmit(self) except -1
+    cdef int _tls_go_on(self) except -1
     # To be called after writing outside a batch.
     cdef int flush_soon(self) except -1
     cdef bint congested(self) noexcept
     # Ends. `linger`: the peer may still be sending; let it see the answer before the reset.
     cdef int close(self, bint linger) except -1
+    cdef int _close_transport(self, bint linger) except -1
     cdef int abort(self) except -1
     # Input.
     cdef int pause_reading(self) except -1

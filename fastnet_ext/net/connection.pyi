@@ -5,6 +5,7 @@ from fastnet_ext.exchange.exchange import ConnectionInfo
 from fastnet_ext.http1.reader import Limits as Http1Limits
 from fastnet_ext.http2.limits import Limits as Http2Limits
 from fastnet_ext.net.loop_state import LoopState
+from fastnet_ext.net.tls import TlsSource
 from fastnet_ext.serve.dispatch import Dispatcher
 
 class Negotiator: ...
@@ -21,6 +22,8 @@ class Service:
     body_timeout: float
     write_timeout: float
     linger_timeout: float
+    tls: TlsSource | None
+    tls_timeout: float
     def __init__(
         self,
         dispatcher: Dispatcher,
@@ -33,6 +36,8 @@ class Service:
         body_timeout: float = 30,
         write_timeout: float = 30,
         linger_timeout: float = 2,
+        tls: TlsSource | None = None,
+        tls_timeout: float = 10,
     ) -> None: ...
 
 class Connection(ConnectionInfo, asyncio.BaseProtocol):

@@ -14,6 +14,7 @@ from libc.string cimport memset
 import asyncio
 import logging
 import socket
+import ssl
 
 from fastnet_ext.core.buffer cimport (
     Buffer, buffer_append, buffer_consume, buffer_free, buffer_init,
@@ -23,7 +24,11 @@ from fastnet_ext.exchange.describe cimport describe
 from fastnet_ext.exchange.exchange cimport ConnectionInfo
 from fastnet_ext.http1.reader cimport Limits as Http1Limits
 from fastnet_ext.http2.limits cimport Limits as Http2Limits
-from fastnet_ext.net.loop_state cimport LoopState
+from fastnet_ext.net.loop_state cimport DRAIN_SLOW, PLAIN_BUFFER, LoopState
+from fastnet_ext.net.refusals cimport refusal
+from fastnet_ext.net.tls cimport (
+    TLS_ENDED, TLS_FRUITLESS, TLS_HANDSHAKING, TLS_OPEN, TLS_PIECE, TlsLayer, TlsSource,
+)
 from fastnet_ext.serve.dispatch cimport Dispatcher
 
 
@@ -45,6 +50,7 @@ cdef extern from "sys/socket.h" nogil:
 
 
 cdef object log = logging.getLogger("fastnet.error")
+cdef object SSLError = ssl.SSLError
 
 
 @cython.final
@@ -53,7 +59,7 @@ cdef class Service:
 
     def __init__(
         self, Dispatcher dispatcher, Negotiator negotiator, Http1Limits http1=None, Http2Limits http2=None, *, double idle_timeout=75, double head_timeout=10,
-        double body_timeout=30, double write_timeout=30, double linger_timeout=2,
+        double body_timeout=30, double write_timeout=30, double linger_timeout=2, TlsSource tls=None, double tls_timeout=10,
     ):
         self.dispatcher = dispatcher
         self.negotiator = negotiator
@@ -64,6 +70,8 @@ cdef class Service:
         self.body_timeout = body_timeout
         self.write_timeout = write_timeout
         self.linger_timeout = linger_timeout
+        self.tls = tls
+        self.tls_timeout = tls_timeout
 
 
 cdef class Negotiator:
@@ -142,27 +150,22 @@ cdef class Connection(ConnectionInfo):
     def connection_made(self, transport):
         cdef object raw = transport.get_extra_info("socket")
         self.transport = transport
-        self.secure = transport.get_extra_info("ssl_object") is not None
+        self.encrypted = self.secure = self.service.tls is not None
         if raw is not None:
             if raw.family != socket.AF_UNIX:
                 # Accepted sockets of a pre-bound listener may come without it, which costs 40 ms
                 # per small answer (Nagle against delayed acknowledgements).
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            if not self.secure:
-                self.fd = raw.fileno()
+            self.fd = raw.fileno()
         self.loop_state.add(self)
         self.number = self.loop_state.counts.connections
         self.opened = self.local.loop.time()
         # Accepted in the turn of the loop in which the server stopped to listen: answered, and closed.
         self.draining = self.loop_state.draining
-        self.start_clock(CLOCK_HEAD, self.service.head_timeout)
-        if self.secure:
-            self.carrier = self.service.negotiator.by_alpn(
-                self, transport.get_extra_info("ssl_object").selected_alpn_protocol()
-            )
-            if self.draining and self.carrier is not None:
-                self.carrier.drain()
-                self.flush()
+        if self.encrypted:
+            self.start_clock(CLOCK_TLS, self.service.tls_timeout)
+        else:
+            self.start_clock(CLOCK_HEAD, self.service.head_timeout)
 
     def get_buffer(self, hint):
         return self.loop_state.read_view
@@ -175,21 +178,22 @@ cdef class Connection(ConnectionInfo):
             if self.lingered > LINGER_BYTES:
                 self.abort()
             return
-        if self.carry.size:
-            self._keep(state.read_buffer, count)
-            self._input(self.carry.data + self.carry_used, self.waiting(), True)
+        if self.encrypted:
+            self._tls_received(count)
         else:
-            self._input(state.read_buffer, count, False)
+            self._received(state.read_buffer, count)
 
     def eof_received(self):
+        cdef bint told = self.eof   # by TLS, whose half-close precedes that of the socket
         self.eof = True
-        if self.closing or self.carrier is None:
-            return False
-        # Whole requests that wait for their turn come before the end: see _resume_input.
-        if not self.resume_scheduled:
-            self._input_ended()
-        # True keeps our half open: an answer may still be on its way. TLS has no half-close.
-        return not self.closing and not self.secure
+        if self.carrier is not None and not self.closing:
+            # Whole requests that wait for their turn come before the end: see _resume_input.
+            if not self.resume_scheduled and not told:
+                self._input_ended()
+            # True keeps our half open: an answer may still be on its way.
+            if not self.closing:
+                return True
+        return self.tls is not None and self.tls.queued > 0
 
     def pause_writing(self):
         self.write_paused = True
@@ -203,15 +207,19 @@ cdef class Connection(ConnectionInfo):
             if self.carrier is not None and self.carrier.idle():
                 self.start_clock(CLOCK_IDLE, self.service.idle_timeout)
         if self.sending:
-            # A TLS transport says so in the middle of `write`: what is being sent goes first.
+            # Said in the middle of `write`: what is being sent goes first.
             self.local.loop.call_soon(self._writable)
         else:
             self._writable()
 
     def _writable(self):
-        if self.carrier is None or self.write_paused or self.gone:
+        if self.write_paused or self.gone:
             return
         try:
+            if self.tls is not None and self.tls.queued:
+                self._tls_go_on()
+            if self.carrier is None or self.write_paused or self.gone:
+                return
             self.carrier.writable()
             self.flush_soon()
         except Exception:
@@ -230,6 +238,8 @@ cdef class Connection(ConnectionInfo):
         self.fd = -1
         buffer_free(&self.out)
         buffer_free(&self.carry)
+        if self.tls is not None:
+            self.tls.drop()
         if carrier is not None:
             try:
                 carrier.lost()
@@ -238,6 +248,13 @@ cdef class Connection(ConnectionInfo):
                 log.exception("a connection could not be cleaned up")
 
     # --- input
+
+    cdef int _received(self, char* data, size_t size) except -1:
+        """Handle bytes that came, behind those that wait. The view ends with the call."""
+        if self.carry.size:
+            self._keep(data, size)
+            return self._input(self.carry.data + self.carry_used, self.waiting(), True)
+        return self._input(data, size, False)
 
     cdef int _input(self, char* data, size_t size, bint from_carry) except -1:
         """Hand a batch of input to the carrier, keep what it leaves, write what it caused."""
@@ -369,7 +386,13 @@ cdef class Connection(ConnectionInfo):
                 return 0
 
     cdef int _send(self, const char* data, Py_ssize_t size, object owner) except -1:
-        """Write `out` and then `data`; what the socket does not take goes to the transport."""
+        """Write `out` and then `data`."""
+        if self.tls is not None:
+            return self._tls_send(data, size, owner)
+        return self._transmit(data, size, owner)
+
+    cdef int _transmit(self, const char* data, Py_ssize_t size, object owner) except -1:
+        """Write `out` and then `data` as they are; what the socket does not take goes to the transport."""
         cdef iovec parts[2]
         cdef msghdr message
         cdef ssize_t sent = 0
@@ -380,6 +403,8 @@ cdef class Connection(ConnectionInfo):
         if self.fd >= 0 and self.transport_idle():
             if size == 0:
                 sent = c_send(self.fd, self.out.data, self.out.size, MSG_DONTWAIT | MSG_NOSIGNAL)
+            elif self.out.size == 0:
+                sent = c_send(self.fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
             else:
                 parts[0].iov_base = self.out.data
                 parts[0].iov_len = self.out.size
@@ -438,6 +463,147 @@ cdef class Connection(ConnectionInfo):
     cdef bint congested(self) noexcept:
         return self.write_paused or self.out.size > OUTPUT_HIGH_WATER
 
+    # --- TLS
+
+    cdef int _tls_received(self, size_t size) except -1:
+        """Records came: decrypt them, and handle what was in them as one batch."""
+        cdef LoopState state = self.loop_state
+        cdef TlsLayer tls = self.tls
+        cdef Py_ssize_t count
+        cdef size_t unsent
+        try:
+            if tls is None:
+                # Records begin with numbers from 20 to 24, the methods of HTTP with a letter.
+                if b"A" <= state.read_buffer[0] <= b"Z":
+                    return self._tls_refused()
+                state.need_plain_buffer()
+                tls = self.tls = TlsLayer(self.service.tls.context)
+            if tls.state == TLS_HANDSHAKING:
+                if not self._tls_opened(size):
+                    return 0
+                size = 0
+            if tls.peer_ended:
+                return 0    # what follows close_notify is ignored: RFC 8446, 6.1
+            count = tls.decrypt(state.read_buffer, size, state.plain_view, PLAIN_BUFFER)
+            if count:
+                self._received(state.plain_buffer, count)
+            unsent = tls.unsent()
+            if unsent and not self.gone:
+                # What OpenSSL says by itself: tickets, key updates. A peer that asks for them and takes none goes.
+                if not self.write_paused:
+                    self._tls_transmit()
+                elif unsent > TLS_FRUITLESS:
+                    self.abort()
+        except SSLError as error:
+            return self._tls_failed(error)
+        except Exception:
+            return self._crashed()
+        if tls.peer_ended and not self.eof and not self.closing:
+            self.eof = True
+            if self.carrier is None:
+                return self.close(False)
+            if not self.resume_scheduled:
+                self._input_ended()
+        return 0
+
+    cdef bint _tls_opened(self, size_t size) except -1:
+        """Go on with the hand-shake; whether data may follow it in what has come."""
+        cdef TlsLayer tls = self.tls
+        if not tls.shake_hands(self.loop_state.read_buffer, size):
+            self._tls_transmit()
+            return False
+        self.loop_state.counts.tls_handshakes += 1
+        self.start_clock(CLOCK_HEAD, self.service.head_timeout)
+        self.carrier = self.service.negotiator.by_alpn(self, tls.ssl_object.selected_alpn_protocol())
+        if self.draining and self.carrier is not None:
+            self.carrier.drain()
+            self.flush()
+        return True
+
+    cdef int _tls_refused(self) except -1:
+        """HTTP in clear text, on this port: say so in clear text."""
+        self.loop_state.counts.tls_failed += 1
+        self.encrypted = False
+        refusal(&self.out, self.loop_state.date(), 400, b"this port speaks TLS: use https")
+        return self.close(True)
+
+    cdef int _tls_failed(self, object error) except -1:
+        """The peer broke TLS, or does not want ours: its alert, if it gets one, says why."""
+        cdef TlsLayer tls = self.tls
+        self.loop_state.counts.tls_failed += 1
+        log.debug("TLS with %s failed: %s", self.extra("peername"), error)
+        self.out.size = 0
+        if tls is None:
+            return self.abort()
+        tls.state = TLS_ENDED
+        tls.drop()
+        if self.gone or self.transport is None:
+            return 0
+        self._tls_transmit()
+        if not self.gone and not self.closing:
+            self.closing = True
+            # A reset would overtake the alert.
+            self._close_transport(True)
+        return 0
+
+    cdef int _tls_send(self, const char* data, Py_ssize_t size, object owner) except -1:
+        """Encrypt and write `out` and then `data`. What is behind a full transport waits as it is, uncopied."""
+        cdef TlsLayer tls = self.tls
+        cdef Py_ssize_t piece
+        if self.gone or self.transport is None or tls.state != TLS_OPEN:
+            self.out.size = 0
+            return 0
+        try:
+            if self.out.size:
+                if tls.queued:
+                    tls.keep(self.out.data, self.out.size, None)
+                else:
+                    tls.encrypt(self.out.data, self.out.size)
+                self.out.size = 0
+            while size and not tls.queued and not self.gone:
+                piece = min(size, <Py_ssize_t>TLS_PIECE)
+                tls.encrypt(data, piece)
+                data += piece
+                size -= piece
+                if size:
+                    self._tls_transmit()
+                    if self.write_paused:
+                        break
+        except SSLError as error:
+            return self._tls_failed(error)
+        if size and not self.gone:
+            tls.keep(data, size, owner)
+        return self._tls_transmit()
+
+    cdef int _tls_transmit(self) except -1:
+        """Write what is encrypted."""
+        cdef bytes records = self.tls.take()
+        if records:
+            self._transmit(records, len(records), records)
+        elif not self.corked:
+            self.loop_state.take_back(&self.out)
+        return 0
+
+    cdef int _tls_go_on(self) except -1:
+        """Encrypt and write what waits as far as the transport takes it; behind it comes our end, if it is due."""
+        cdef TlsLayer tls = self.tls
+        try:
+            while tls.queued and not self.write_paused and not self.gone:
+                tls.encrypt_queued()
+                self._tls_transmit()
+        except SSLError as error:
+            return self._tls_failed(error)
+        if not self.closing or self.gone:
+            return 0
+        if tls.queued:
+            self.start_clock(CLOCK_LINGER, self.service.write_timeout)
+            return 0
+        tls.end()
+        self._tls_transmit()
+        if self.gone or self.transport is None:
+            return 0
+        return self._close_transport(tls.linger)
+
     # --- ends
 
     cdef int close(self, bint linger) except -1:
@@ -447,9 +613,18 @@ cdef class Connection(ConnectionInfo):
         if self.gone or self.transport is None:
             return 0
         self.closing = True
+        if self.tls is None:
+            return self._close_transport(linger)
+        self.tls.linger = linger
+        if self.tls.queued:
+            # The end comes behind what the peer has not taken yet: see _tls_go_on.
+            self.start_clock(CLOCK_LINGER, self.service.write_timeout)
+            return 0
+        return self._tls_go_on()
+
+    cdef int _close_transport(self, bint linger) except -1:
         if linger and not self.eof:
-            # Closing now would reset what the peer has not read yet. TLS has no half-close: there the
-            # peer sees the answer's end by its framing.
+            # Closing now would reset what the peer has not read yet.
             if self.transport.can_write_eof():
                 self.transport.write_eof()
             self.resume_reading()
@@ -473,6 +648,9 @@ cdef class Connection(ConnectionInfo):
         if self.loop_state.now < self.deadline:
             return
         if self.clock == CLOCK_LINGER or self.carrier is None:
+            if self.clock == CLOCK_TLS:
+                self.loop_state.counts.timeouts += 1
+                self.loop_state.counts.tls_failed += 1
             self.clock = CLOCK_NONE
             self.abort()
             return
@@ -500,7 +678,9 @@ cdef class Connection(ConnectionInfo):
         if self.closing:
             return
         if self.carrier is None:
-            self.close(False)
+            # A hand-shake takes its peer some round trips.
+            if self.clock != CLOCK_TLS or elapsed >= DRAIN_SLOW:
+                self.close(False)
             return
         try:
             self.carrier.drain_on(elapsed)
@@ -526,7 +706,11 @@ cdef class Connection(ConnectionInfo):
             "state": self._state(bool(exchanges)),
             "seconds_left": None if self.clock == CLOCK_NONE else max(self.deadline - now, 0.0),
             "bytes_in": self.waiting(),
-            "bytes_out": self.out.size + (0 if transport is None else transport.get_write_buffer_size()),
+            "bytes_out": (
+                self.out.size
+                + (0 if self.tls is None else self.tls.queued)
+                + (0 if transport is None else transport.get_write_buffer_size())
+            ),
             "reading_paused": self.read_paused,
             "age": now - self.opened,
             "requests": [describe(x, now) for x in exchanges],
@@ -537,6 +721,8 @@ cdef class Connection(ConnectionInfo):
             return "closing"
         if self.clock == CLOCK_WRITE:
             return "writing"
+        if self.clock == CLOCK_TLS:
+            return "hand-shake"
         if self.clock == CLOCK_BODY:
             return "body"
         if busy:
@@ -544,6 +730,13 @@ cdef class Connection(ConnectionInfo):
         return "head" if self.clock == CLOCK_HEAD else "idle"
 
     cdef object extra(self, str name):
+        if self.tls is not None:
+            if name == "tls":
+                return self.tls.info()
+            if name == "ssl_object":
+                return self.tls.ssl_object
+            if name == "peercert":
+                return self.tls.info().peer_certificate
         return None if self.transport is None else self.transport.get_extra_info(name)
 
 

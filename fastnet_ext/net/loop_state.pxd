@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from fastnet_ext.core.buffer cimport Buffer
 from fastnet_ext.exchange.exchange cimport LoopLocal
+from fastnet_ext.net.tls cimport TLS_RECORD
 from fastnet_ext.serve.runner cimport RunnerPool
 
 
@@ -13,6 +14,7 @@ cdef enum:
     DRAIN_SLOW = 100
 
     READ_BUFFER = 256 * 1024    # bytes one read may bring
+    PLAIN_BUFFER = READ_BUFFER + TLS_RECORD
     DATE_FIELD = 37             # "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
     SPARE_OUTPUT = 256 * 1024   # an output buffer larger than this is not kept
 
@@ -26,10 +28,12 @@ cdef struct Counters:
     uint64_t bytes_received
     uint64_t bytes_sent
     uint64_t upgrades           # tunnels opened (WebSocket)
+    uint64_t tls_handshakes     # completed
     # Errors by kind.
     uint64_t malformed          # answered 400, 501, 505 or closed: the peer broke the protocol
     uint64_t over_limit         # 413, 414, 417, 431
     uint64_t timeouts           # a deadline ran out
+    uint64_t tls_failed         # hand-shakes that came to nothing, and records that were not as they must be
     uint64_t disconnects        # the peer left before its answer was complete
     uint64_t internal           # mistakes of ours that reached the connection
 
@@ -42,6 +46,8 @@ cdef class LoopState:
     # --- input: one buffer for all, as a callback uses it up before the next one is called
     cdef char* read_buffer
     cdef object read_view           # the memoryview over it that get_buffer returns
+    cdef char* plain_buffer         # what TLS decrypts into; NULL until there is TLS
+    cdef object plain_view
 
     # --- output: one empty buffer with capacity, lent to whoever writes
     cdef Buffer spare
@@ -59,6 +65,7 @@ cdef class LoopState:
     cdef object empty               # future of whoever waits until there are none, None
     cdef object drain_handle        # the next round of a drain
 
+    cdef int need_plain_buffer(self) except -1
     cdef const char* date(self) noexcept
     cdef int lend(self, Buffer* out) noexcept
     cdef int take_back(self, Buffer* out) noexcept

@@ -50,6 +50,15 @@ cdef class LoopState:
     def __dealloc__(self):
         buffer_free(&self.spare)
         free(self.read_buffer)
+        free(self.plain_buffer)
+
+    cdef int need_plain_buffer(self) except -1:
+        if self.plain_buffer == NULL:
+            self.plain_buffer = <char*>malloc(PLAIN_BUFFER)
+            if self.plain_buffer == NULL:
+                raise MemoryError()
+            self.plain_view = PyMemoryView_FromMemory(self.plain_buffer, PLAIN_BUFFER, PyBUF_WRITE)
+        return 0
 
     cdef const char* date(self) noexcept:
         """The Date field of this second, with its name and line end."""

@@ -1,0 +1,142 @@
+# cython: freethreading_compatible=True
+"""TLS over memory: tls.pxd is the map.
+
+The connection reads and writes its socket as it does without TLS, and hands the bytes through a `TlsLayer`. What is
+called per request are the methods of Python's own `_ssl` objects, without the Python shell around them.
+"""
+
+cimport cython
+from cpython.buffer cimport PyBUF_READ
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.memoryview cimport PyMemoryView_FromMemory
+
+import ssl
+from collections import deque
+
+from fastnet_ext.core.debug cimport DEBUG, invariant
+from fastnet_ext.exchange.values import TLSInfo
+
+cdef object WantRead = ssl.SSLWantReadError
+cdef object ZeroReturn = ssl.SSLZeroReturnError
+cdef object SSLError = ssl.SSLError
+cdef object MemoryBIO = ssl.MemoryBIO
+
+
+cdef class TlsSource:
+    """``TlsSource(context)``: the ``ssl.SSLContext`` of new connections, which may be replaced at any time."""
+
+    def __init__(self, context):
+        self.context = context
+
+
+@cython.final
+cdef class TlsLayer:
+    """The server's side of one TLS connection."""
+
+    def __init__(self, context not None):
+        self.incoming = MemoryBIO()
+        self.outgoing = MemoryBIO()
+        self.ssl_object = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        self._inner = self.ssl_object._sslobj
+        self._feed = self.incoming.write
+        self._take = self.outgoing.read
+        self._read = self._inner.read
+        self._write = self._inner.write
+        self.queue = deque()
+
+    cdef bint shake_hands(self, const char* data, size_t size) except -1:
+        self._feed(PyMemoryView_FromMemory(<char*>data, size, PyBUF_READ))
+        try:
+            self._inner.do_handshake()
+        except WantRead:
+            return False
+        self.state = TLS_OPEN
+        return True
+
+    cdef Py_ssize_t decrypt(self, const char* data, size_t size, object view, size_t room) except -1:
+        cdef size_t filled = 0
+        cdef size_t used = 0
+        cdef size_t piece
+        cdef Py_ssize_t got
+        if DEBUG:
+            invariant(size + TLS_RECORD <= room)
+        try:
+            while not self.peer_ended:
+                if used < size:
+                    piece = min(size - used, <size_t>TLS_FEED)
+                    self._feed(PyMemoryView_FromMemory(<char*>data + used, piece, PyBUF_READ))
+                    used += piece
+                elif not self.incoming.pending:
+                    break
+                # Asking with nothing there would cost an exception. One read takes a record whole, as there
+                # is room for one: nothing of it waits inside OpenSSL.
+                try:
+                    while self.incoming.pending:
+                        got = self._read(room - filled, view if filled == 0 else view[filled:])
+                        if got == 0:
+                            self.peer_ended = True
+                            break
+                        filled += got
+                except WantRead:
+                    if used == size:
+                        break
+        except ZeroReturn:
+            self.peer_ended = True
+        if filled:
+            self.fruitless = 0
+        else:
+            self.fruitless += size
+            if self.fruitless > TLS_FRUITLESS:
+                raise SSLError("records without data, one after the other")
+        return filled
+
+    cdef int encrypt(self, const char* data, size_t size) except -1:
+        cdef size_t done = 0
+        while done < size:
+            done += <Py_ssize_t>self._write(PyMemoryView_FromMemory(<char*>data + done, size - done, PyBUF_READ))
+        return 0
+
+    cdef bytes take(self):
+        return self._take()
+
+    cdef size_t unsent(self) except? 0:
+        return self.outgoing.pending
+
+    cdef int keep(self, const char* data, size_t size, object owner) except -1:
+        if isinstance(owner, bytes):
+            self.queue.append((owner, len(owner) - size))
+        else:
+            self.queue.append((PyBytes_FromStringAndSize(data, size), 0))
+        self.queued += size
+        return 0
+
+    cdef int encrypt_queued(self) except -1:
+        cdef bytes data
+        cdef Py_ssize_t position
+        cdef size_t piece
+        data, position = self.queue.popleft()
+        piece = min(<size_t>(len(data) - position), <size_t>TLS_PIECE)
+        if <Py_ssize_t>(position + piece) < len(data):
+            self.queue.appendleft((data, position + piece))
+        self.queued -= piece
+        return self.encrypt(<const char*>data + position, piece)
+
+    cdef int end(self) except -1:
+        if self.state == TLS_OPEN:
+            self.state = TLS_ENDED
+            try:
+                self._inner.shutdown()
+            except (SSLError, OSError):
+                # It writes our close_notify, then says that the peer's is not there, or that data is.
+                pass
+        return 0
+
+    cdef int drop(self) except -1:
+        self.queue.clear()
+        self.queued = 0
+        return 0
+
+    cdef object info(self):
+        if self._info is None:
+            self._info = TLSInfo(self.ssl_object)
+        return self._info
