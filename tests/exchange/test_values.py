@@ -69,7 +69,8 @@ def test_tls_is_read_when_it_is_asked_for() -> None:
 
 
 def test_no_certificate() -> None:
-    for nothing in (None, {}):
+    nothings: tuple[dict[str, Any] | None, ...] = (None, {})
+    for nothing in nothings:
         found = info(Tls(nothing))
         assert (found.peer_certificate, found.subject, found.subject_alternative_names) == (None, "", ())
     assert info(Tls()).peer_chain == []
