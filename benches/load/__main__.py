@@ -1,22 +1,25 @@
-"""``python -m benches.load [all|scenarios|memory|routes|latency]``: see benches/README.md."""
+"""``python -m benches.load [what]``: see benches/README.md."""
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from benches.load import latency, load, machine, memory, peers, report, routes
+from benches.load import latency, load, machine, memory, peers, report, restart, routes, switches, workers
 from benches.load.processes import raise_file_limit
 from benches.load.report import Section
 from benches.load.runner import Plan
-from benches.load.scenarios import ALL, BY_NAME, Scenario
+from benches.load.scenarios import ALL, BY_NAME, TLS, Scenario
 from benches.load.servers import catalog
 
-WHAT = ("scenarios", "memory", "routes", "latency", "all")
+KINDS = ("scenarios", "memory", "routes", "latency", "switches", "workers", "restart")
+PRODUCTION = ("tls", "switches", "workers", "restart")
+"""What TLS, limits, logs and workers cost."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benches.load", description=__doc__)
-    parser.add_argument("what", nargs="?", default="scenarios", choices=WHAT)
+    parser.add_argument("what", nargs="?", default="scenarios", choices=(*KINDS, "tls", "production", "all"))
     parser.add_argument("--scenarios", default="all", help=f"some of {','.join(BY_NAME)}, or all")
     parser.add_argument("--servers", default=None, help=f"some of {','.join(catalog.BY_NAME)}, or all")
     parser.add_argument("--reps", type=int, default=None, help="repetitions (5; 2 when quick)")
@@ -46,20 +49,24 @@ def _measure(options: argparse.Namespace, cores: machine.Cores) -> list[Section]
         cores=cores,
     )
 
-    def scenarios() -> list[Section]:
-        chosen = catalog.choose(options.servers or "all")
-        return load.run(_scenarios(options.scenarios), chosen, plan)
+    def scenarios(wanted: Sequence[Scenario]) -> list[Section]:
+        return load.run(wanted, catalog.choose(options.servers or "all"), plan)
 
     kinds: dict[str, Callable[[], list[Section]]] = {
-        "scenarios": scenarios,
+        "scenarios": lambda: scenarios(_scenarios(options.scenarios)),
+        "tls": lambda: scenarios(TLS),
         "memory": lambda: memory.run(options.servers, plan, quick=quick),
         "routes": lambda: routes.run(options.servers, plan, quick=quick),
         "latency": lambda: latency.run(options.servers, plan, quick=quick),
+        "switches": lambda: switches.run(replace(plan, seconds=1), quick=quick),
+        "workers": lambda: workers.run(plan, quick=quick),
+        "restart": lambda: restart.run(plan, quick=quick),
     }
-    if options.what != "all":
+    if options.what not in ("all", "production"):
         return kinds[options.what]()
     options.servers = None  # each kind has servers of its own
-    return [section for measure in kinds.values() for section in measure()]
+    chosen = KINDS if options.what == "all" else PRODUCTION
+    return [section for kind in chosen for section in kinds[kind]()]
 
 
 def main(arguments: list[str]) -> int:
@@ -71,7 +78,7 @@ def main(arguments: list[str]) -> int:
         peers.install()
     try:
         peers.require_command("wrk")
-        peers.floor_binary()
+        peers.compiled("floor.c")
         cores = machine.choose_cores()
         sections = _measure(options, cores)
     except (ValueError, peers.NotAvailable) as error:

@@ -3,6 +3,7 @@
 import http.client
 import io
 import socket
+import ssl
 import time
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -70,15 +71,16 @@ class _Socket:
 
 
 class Connection:
-    """One keep-alive connection; a context manager."""
+    """One keep-alive connection, over TLS with a ``context``; a context manager."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, context: ssl.SSLContext | None = None) -> None:
         self.port = port
         try:
-            self._sock = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+            sock = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._sock = sock if context is None else context.wrap_socket(sock, server_hostname="localhost")
         except OSError as error:
             raise WrongAnswer(f"no connection: {error}") from error
-        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._received = _Received(self._sock)
         self._reader = _Shared(self._received)
 
@@ -112,7 +114,7 @@ class Connection:
         self._sock.setblocking(False)
         try:
             return bool(self._reader.peek(1))
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return False
         finally:
             self._sock.settimeout(TIMEOUT)
@@ -162,14 +164,15 @@ def _is_current(date: str) -> bool:
         return False
 
 
-def check(port: int, scenario: Scenario, *, live: bool, rounds: int) -> int:
-    """Ask the scenario's request ``rounds`` times at its depth, and its probes once; compare every answer.
+def check(port: int, scenario: Scenario, *, live: bool, rounds: int, context: ssl.SSLContext | None = None) -> int:
+    """Ask the scenario's request ``rounds`` times at its depth, and its probes once; compare every answer, over
+    TLS with a ``context``.
 
     ``live`` is False for servers that repeat fixed bytes: they get no probes and may send any Date. Returns the size
     of one right answer in bytes. Raises WrongAnswer with what was wrong.
     """
     sizes = set()
-    with Connection(port) as connection:
+    with Connection(port, context) as connection:
         for depth in (1, scenario.depth):
             for _ in range(rounds):
                 for answer in connection.ask(scenario.request, depth):

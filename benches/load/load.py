@@ -1,4 +1,4 @@
-"""The table of scenarios: every server's cost, its ratio to the floor, fastnet's targets."""
+"""The table of scenarios: every server's cost, its ratio to the baseline, fastnet's targets."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,6 @@ from benches.load.report import Section
 from benches.load.runner import NOISE_LIMIT, Plan, Result, run_scenario
 from benches.load.scenarios import Scenario
 from benches.load.servers.catalog import Server
-
-HEADER = ["server", "µs/request", "min", "× floor", "fastnet is ×", "requests/s", "busy", "remark"]
 
 
 def run(scenarios: Sequence[Scenario], servers: Sequence[Server], plan: Plan) -> list[Section]:
@@ -31,10 +29,11 @@ def run(scenarios: Sequence[Scenario], servers: Sequence[Server], plan: Plan) ->
 
 def _section(scenario: Scenario, results: Mapping[str, Result], plan: Plan) -> Section:
     title = f"{scenario.name}: {scenario.title}; {scenario.connections} connections"
-    section = Section(title, HEADER)
-    floor, subject = (results.get(name) for name in ("floor", targets.SUBJECT))
+    header = ["server", "µs/request", "min", f"× {scenario.baseline}", "fastnet is ×", "requests/s", "busy", "remark"]
+    section = Section(title, header)
+    baseline, subject = (results.get(name) for name in (scenario.baseline, targets.SUBJECT))
     for result in results.values():
-        section.rows.append(_row(result, floor, subject))
+        section.rows.append(_row(result, baseline, subject))
         if result.fault:
             section.failed.append(result.server.name)
     section.notes = _notes(results, plan)
@@ -51,14 +50,14 @@ def _section(scenario: Scenario, results: Mapping[str, Result], plan: Plan) -> S
     return section
 
 
-def _row(result: Result, floor: Result | None, subject: Result | None) -> list[str]:
+def _row(result: Result, baseline: Result | None, subject: Result | None) -> list[str]:
     if not result.samples:
         return [result.server.title, "–", "–", "–", "–", "–", "–", result.fault]
     return [
         result.server.title,
         f"{result.median:.2f}",
         f"{min(result.costs):.2f}",
-        _ratio(result, floor),
+        _ratio(result, baseline),
         _ratio(subject, result),
         f"{result.rate:.0f}",
         f"{result.busy:.2f}",

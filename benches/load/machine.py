@@ -17,18 +17,32 @@ OURS = ("fastnet-server", "uvloop", "httptools", "orjson", "msgspec", "Cython")
 """Distributions of the environment that runs fastnet, whose versions belong beside its numbers."""
 
 
+Place = int | frozenset[int] | None
+"""A core, or several; None pins nothing."""
+
+
 @dataclass(frozen=True)
 class Cores:
     """Where the server and the load generator run; None when there is only one core, and nothing is pinned."""
 
-    server: int | None
-    load: int | None
+    server: Place
+    load: Place
     spare: int | None = None
     """A third core, where there is one."""
 
     @property
     def apart(self) -> bool:
         return self.server != self.load
+
+    def numbers(self) -> frozenset[int]:
+        """The cores of both; empty when nothing is pinned."""
+        places = [{place} if isinstance(place, int) else place or () for place in (self.server, self.load)]
+        return frozenset().union(*places)
+
+    def shared(self) -> "Cores":
+        """Both cores for the server and for the load generator."""
+        both = self.numbers() or None
+        return Cores(both, both, self.spare)
 
 
 def choose_cores() -> Cores:
@@ -41,11 +55,11 @@ def choose_cores() -> Cores:
 
 
 @contextmanager
-def on_core(core: int | None) -> Iterator[None]:
+def on_core(core: Place) -> Iterator[None]:
     """What is started inside inherits this core; we ourselves go back to ours. With None, nothing is pinned."""
     ours = os.sched_getaffinity(0)
     if core is not None:
-        os.sched_setaffinity(0, {core})
+        os.sched_setaffinity(0, {core} if isinstance(core, int) else core)
     try:
         yield
     finally:
@@ -54,7 +68,7 @@ def on_core(core: int | None) -> Iterator[None]:
 
 def busy_seconds(cores: Cores) -> float:
     """Seconds the two cores have been busy since boot, whoever used them; stolen time counts as busy."""
-    wanted = {f"cpu{core}" for core in (cores.server, cores.load) if core is not None} or {"cpu"}
+    wanted = {f"cpu{core}" for core in cores.numbers()} or {"cpu"}
     ticks = 0
     for line in Path("/proc/stat").read_text().splitlines():
         name, *values = line.split()

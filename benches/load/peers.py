@@ -1,4 +1,4 @@
-"""Installs what the benches need: the peers in a virtual environment of their own, wrk and nginx, the compiled floor.
+"""Installs what the benches need: peers in a virtual environment of their own, wrk, h2load and nginx; compiles C files.
 
 Everything lands in ``benches/load/.peers`` except system packages, which apt-get installs when we are root.
 """
@@ -17,7 +17,13 @@ HERE = Path(__file__).resolve().parent
 HOME = HERE / ".peers"
 REQUIREMENTS = HERE / "peers.txt"
 INSTALL_SECONDS = 900
-SYSTEM_PACKAGES = {"wrk": "wrk", "h2load": "nghttp2-client", "nginx": "nginx"}
+SYSTEM_PACKAGES = {
+    "wrk": "wrk",
+    "h2load": "nghttp2-client",
+    "nghttp": "nghttp2-client",
+    "nginx": "nginx",
+    "openssl": "openssl",
+}
 
 
 class NotAvailable(Exception):
@@ -81,7 +87,7 @@ def install() -> None:
         timeout=INSTALL_SECONDS,
         check=True,
     )
-    there = {entry["name"].lower(): entry["version"] for entry in json.loads(listing.stdout)}
+    there = {entry["name"].lower().replace("_", "-"): entry["version"] for entry in json.loads(listing.stdout)}
     wanted = pinned()
     for name, version in wanted.items():
         if there.get(name) != version and name not in failed:
@@ -113,7 +119,7 @@ def _pip(*arguments: str) -> str | None:
 
 def install_system_packages() -> None:
     """Install missing system commands with apt-get when we may; what stays missing is said where it is needed."""
-    missing = [package for command, package in SYSTEM_PACKAGES.items() if shutil.which(command) is None]
+    missing = sorted({package for command, package in SYSTEM_PACKAGES.items() if shutil.which(command) is None})
     if not missing:
         return
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
@@ -139,15 +145,16 @@ def install_system_packages() -> None:
 
 
 @functools.cache
-def floor_binary() -> Path:
-    """Compile floor.c if its binary is older. Raises NotAvailable with the compiler's complaint."""
-    source, binary = HERE / "floor.c", HOME / "floor"
+def compiled(name: str, *libraries: str) -> Path:
+    """Compile a C file of this folder if its binary is older. Raises NotAvailable with the compiler's complaint."""
+    source = HERE / name
+    binary = HOME / source.stem
     if not binary.exists() or binary.stat().st_mtime < source.stat().st_mtime:
         HOME.mkdir(exist_ok=True)
         compiler = os.environ.get("CC", "cc")
         require_command(compiler)
-        argv = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(binary), str(source)]
+        argv = [compiler, "-O2", "-Wall", "-Wextra", "-o", str(binary), str(source), *libraries]
         finished = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
         if finished.returncode != 0:
-            raise NotAvailable(f"floor.c does not compile: {finished.stderr[-300:]}")
+            raise NotAvailable(f"{name} does not compile: {finished.stderr[-300:]}")
     return binary

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benches.load.machine import ROOT, on_core
+from benches.load.machine import ROOT, Place, on_core
 
 STOP_SECONDS = 5.0
 
@@ -77,7 +77,7 @@ class Process:
     """A started server: its whole process tree is measured, and its whole session is stopped."""
 
     def __init__(
-        self, argv: Sequence[str], *, core: int | None, cwd: Path | None = None, env: Mapping[str, str] | None = None
+        self, argv: Sequence[str], *, core: Place, cwd: Path | None = None, env: Mapping[str, str] | None = None
     ) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (lives as long as the process)
         try:
@@ -115,6 +115,10 @@ class Process:
         lines = os.pread(self._log.fileno(), 1 << 20, 0).decode("utf-8", "replace").split("\n")
         words = [line.strip() for line in lines if line.strip()]
         return words[-1].replace(f"{ROOT}/", "")[-200:] if words else "no output"
+
+    def written(self) -> int:
+        """How many bytes it has written to its standard output and error."""
+        return os.fstat(self._log.fileno()).st_size
 
     def tree(self) -> tuple[int, ...]:
         self.require_running()

@@ -22,6 +22,8 @@ class Verdict:
     unit: str = ""
     below: bool = False
     """Whether the limit itself already misses."""
+    least: bool = False
+    """Whether the limit is the least that will do, instead of the most."""
     spread: tuple[float, float] | None = None
     remark: str = ""
     noisy: bool = False
@@ -31,6 +33,8 @@ class Verdict:
     def met(self) -> bool | None:
         if self.measured is None:
             return None
+        if self.least:
+            return self.measured >= self.limit
         return self.measured < self.limit if self.below else self.measured <= self.limit
 
     @property
@@ -45,7 +49,7 @@ class Verdict:
         measured = "–" if self.measured is None else f"{self.measured:.2f}{self.unit}"
         if self.spread is not None:
             measured += f" ({self.spread[0]:.2f} to {self.spread[1]:.2f})"
-        sign = "<" if self.below else "≤"
+        sign = "≥" if self.least else "<" if self.below else "≤"
         return [self.target, f"{sign} {self.limit:.2f}{self.unit}", measured, self.word, self.remark]
 
 

@@ -10,12 +10,13 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benches.load import client, machine, peers, wrk
+from benches.load import client, machine, peers, protocols, wrk
+from benches.load.certificate import certificate
 from benches.load.processes import CpuMeter, Process, ServerFailed, free_port
 from benches.load.scenarios import Scenario
 from benches.load.servers.catalog import Launch, Server
@@ -23,7 +24,6 @@ from benches.load.servers.catalog import Launch, Server
 READY_SECONDS = 20.0
 CHECKS_BEFORE = 20
 CHECKS_AFTER = 5
-PROTOCOLS = frozenset({"http1"})
 
 NOISE_LIMIT = 0.10
 """Share of the two cores taken by others from which on a turn, or a whole section, is called noisy."""
@@ -122,7 +122,14 @@ def wait_until_ready(process: Process, port: int) -> None:
             time.sleep(0.05)
 
 
-def start(stack: ExitStack, server: Server, scenario: Scenario, cores: machine.Cores, routes: int = 0) -> Standing:
+def start(
+    stack: ExitStack,
+    server: Server,
+    scenario: Scenario,
+    cores: machine.Cores,
+    routes: int = 0,
+    settings: Mapping[str, str] | None = None,
+) -> Standing:
     """Start a server pinned to its core and check its answers; ``stack`` stops it.
 
     Raises NotAvailable or ServerFailed when it does not come up, WrongAnswer when it answers wrong.
@@ -132,10 +139,12 @@ def start(stack: ExitStack, server: Server, scenario: Scenario, cores: machine.C
     # The server's worker may be another user (nginx started by root), and works in this folder.
     scratch.chmod(0o755)
     port = free_port()
-    process = server.start(Launch(port, scenario, scratch, routes), cores.server)
+    protocol = protocols.BY_NAME[scenario.protocol]
+    tls = certificate() if protocol.tls else None
+    process = server.start(Launch(port, scenario, scratch, routes, tls, settings or {}), cores.server)
     stack.callback(process.stop)
     wait_until_ready(process, port)
-    size = client.check(port, scenario, live=server.live, rounds=CHECKS_BEFORE)
+    size = protocol.check(port, scenario, server.live, CHECKS_BEFORE)
     return Standing(Result(server), process, port, size)
 
 
@@ -178,7 +187,7 @@ def turn(standing: Standing, scenario: Scenario, seconds: float, cores: machine.
     """Load one server once. Raises LoadFailed or ServerFailed when the turn does not count."""
     around = Surroundings(cores)
     meter = CpuMeter(standing.process)
-    load = wrk.run(standing.port, scenario, seconds, core=cores.load)
+    load = protocols.BY_NAME[scenario.protocol].load(standing.port, scenario, seconds, cores.load)
     cpu = meter.spent()
     others = around.others(cpu)
     load.require_clean(standing.answer_size, scenario.connections * scenario.depth)
@@ -198,8 +207,6 @@ def quiet_turn(standing: Standing, scenario: Scenario, seconds: float, cores: ma
 
 def run_scenario(scenario: Scenario, servers: Sequence[Server], plan: Plan) -> list[Result]:
     """Measure the servers that can answer this scenario; every one of them has a Result, in the given order."""
-    if scenario.protocol not in PROTOCOLS:
-        raise NotImplementedError(f"no load generator for {scenario.protocol}")
     able = [server for server in servers if scenario.name in server.scenarios]
     with ExitStack() as stack:
         standing, absent = start_all(stack, able, scenario, plan.cores)
@@ -223,7 +230,7 @@ def run_scenario(scenario: Scenario, servers: Sequence[Server], plan: Plan) -> l
                     one.result.samples.append(sample)
         for one in list(in_race):
             try:
-                client.check(one.port, scenario, live=one.result.server.live, rounds=CHECKS_AFTER)
+                protocols.BY_NAME[scenario.protocol].check(one.port, scenario, one.result.server.live, CHECKS_AFTER)
             except client.WrongAnswer as error:
                 one.result.disqualify(f"after the load: {error}")
     by_name = {result.server.name: result for result in [*absent, *(one.result for one in standing)]}

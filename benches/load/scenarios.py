@@ -1,10 +1,10 @@
 """What is asked of every server: one request, its right answer, and how hard it is asked.
 
-A scenario is data only. What a protocol other than HTTP/1.1 would need (another load generator, another check) hangs
-from ``Scenario.protocol``; the runner refuses protocols it has no generator for.
+A scenario is data only. What a protocol other than HTTP/1.1 needs (another load generator, another check) hangs from
+``Scenario.protocol``: see ``protocols.py``.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -64,8 +64,10 @@ class Scenario:
     probes: tuple[Probe, ...] = ()
     connections: int = 32
     depth: int = 1
-    """Requests sent in one write before their answers are awaited; 1 is no pipelining."""
-    protocol: str = field(default="http1")
+    """Requests sent in one write before their answers are awaited, 1 is no pipelining; streams at once of HTTP/2."""
+    protocol: str = "http1"
+    baseline: str = "floor"
+    """The server that the others are divided by."""
 
 
 HELLO = answer(200, TEXT, b"Hello, World!")
@@ -100,7 +102,7 @@ def _user(name: str, age: int) -> bytes:
 POSTED = _user("Augusta Ada King, Countess of Lovelace".ljust(80, "."), 36)
 assert len(POSTED) == 100
 
-ALL = (
+PLAIN = (
     Scenario(
         "hello",
         'GET / answered "Hello, World!"',
@@ -145,4 +147,55 @@ ALL = (
     ),
 )
 
+TLS = (
+    Scenario(
+        "tls",
+        "GET / over TLS 1.3, kept connections",
+        Request("/"),
+        HELLO,
+        protocol="https1",
+        baseline="nginx",
+    ),
+    Scenario(
+        "handshakes",
+        "GET / on a new connection with a full TLS 1.3 hand-shake each, ECDSA P-256",
+        Request("/"),
+        HELLO,
+        connections=16,
+        protocol="handshakes",
+        baseline="nginx",
+    ),
+    Scenario(
+        "h2",
+        "GET / over HTTP/2 and TLS 1.3, 10 streams at once",
+        Request("/"),
+        HELLO,
+        connections=8,
+        depth=10,
+        protocol="h2",
+        baseline="nginx",
+    ),
+    Scenario(
+        "h2c",
+        "GET / over HTTP/2 in cleartext, 10 streams at once",
+        Request("/"),
+        HELLO,
+        connections=8,
+        depth=10,
+        protocol="h2c",
+        baseline="nginx",
+    ),
+)
+
+WORK_TURNS = 4500
+WORK = Scenario(
+    "work",
+    "GET /work, about 300 µs of the interpreter's time",
+    Request("/work"),
+    answer(200, JSON, str(sum(number * number % 7 for number in range(WORK_TURNS))).encode()),
+    connections=64,
+)
+"""For what is measured in requests a second: a load generator takes little of the machine beside it."""
+
+ALL = (*PLAIN, *TLS)
 BY_NAME = {scenario.name: scenario for scenario in ALL}

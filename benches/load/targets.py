@@ -45,7 +45,7 @@ def _verdict(
     text: str, limit: float, values: list[float], unit: str = "", remark: str = "", *, below: bool = False
 ) -> Verdict:
     measured = statistics.median(values) if values else None
-    return Verdict(text, limit, measured, unit, below, spread(values), remark)
+    return Verdict(text, limit, measured, unit, below, spread=spread(values), remark=remark)
 
 
 def _ratio(results: Results, scenario: str, to: str, limit: float, text: str, *, below: bool = False) -> Verdict:
@@ -86,5 +86,7 @@ def of_scenarios(results: Results, scenarios: Sequence[str]) -> dict[str, list[V
             _ratio(results, "post", "floor", 2.3, "to the floor"),
             _ratio(results, "post", "fastapi", 1 / 6, "to FastAPI"),
         ],
+        "tls": [_ratio(results, "tls", "nginx", 1.3, "to nginx")],
+        "handshakes": [_ratio(results, "handshakes", "nginx", 1.3, "to nginx")],
     }
     return {name: verdicts.get(name, []) for name in scenarios}

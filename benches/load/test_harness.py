@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,11 +16,27 @@ from typing import cast
 
 import pytest
 
-from benches.load import client, machine, peers, processes, report, runner, targets
+from benches.load import (
+    client,
+    h2load,
+    handshakes,
+    machine,
+    peers,
+    processes,
+    report,
+    restart,
+    runner,
+    steady,
+    switches,
+    targets,
+    workers,
+    wrk,
+)
 from benches.load.latency import percentile_99
-from benches.load.scenarios import BY_NAME, HELLO, Request
+from benches.load.scenarios import BY_NAME, HELLO, TLS, Request
 from benches.load.servers import catalog
 from benches.load.swarm import Swarm
+from fastnet.server.config import Config
 
 needs_wrk = pytest.mark.skipif(shutil.which("wrk") is None, reason="no wrk on the PATH")
 NO_PINNING = machine.Cores(None, None)
@@ -36,7 +53,10 @@ class Server(asyncio.Protocol):
         *requests, self.carry = (self.carry + data).split(b"\\r\\n\\r\\n")
         for _ in requests:
             Server.count += 1
-            status, body, more = answer(Server.count)
+            told = answer(Server.count)
+            if told is None:
+                return self.transport.close()
+            status, body, more = told
             date = email.utils.formatdate(usegmt=True)
             self.transport.write((f"HTTP/1.1 {status} X\\r\\nContent-Type: text/plain; charset=utf-8\\r\\n"
                 f"Date: {date}\\r\\nContent-Length: {len(body)}\\r\\n{more}\\r\\n{body}").encode())
@@ -48,7 +68,10 @@ asyncio.run(main(int(sys.argv[1])))
 
 
 def misbehaving(answer: str) -> catalog.Server:
-    """A server whose answer to request number n is the Python expression ``answer``: status, body, more fields."""
+    """A server whose answer to request number n is the Python expression ``answer``: status, body, more fields.
+
+    None closes the connection instead.
+    """
     program = f"def answer(n): return {answer}\n{MISBEHAVING}"
     return catalog.Server(
         "fake", "fake", lambda launch: [sys.executable, "-c", program, str(launch.port)], catalog.EVERY
@@ -93,8 +116,8 @@ def test_fixed_server_may_send_any_date() -> None:
     assert client.faults(hello({"Date": "Sun, 06 Nov 1994 08:49:37 GMT"}), HELLO, live=False) == []
 
 
-@pytest.mark.parametrize("name", BY_NAME)
-def test_floor_answers_every_scenario(name: str) -> None:
+@pytest.mark.parametrize("name", sorted(catalog.FLOOR.scenarios))
+def test_floor_answers_every_plain_scenario(name: str) -> None:
     with ExitStack() as stack:
         standing = runner.start(stack, catalog.FLOOR, BY_NAME[name], NO_PINNING)
         assert standing.answer_size == len(catalog.fixed_answer(BY_NAME[name]).encode())
@@ -289,7 +312,7 @@ def test_targets_compare_turns_of_the_same_repetition() -> None:
     assert verdict.limit == 1.6
 
 
-@pytest.mark.parametrize("name", BY_NAME)
+@pytest.mark.parametrize("name", BY_NAME.keys() - catalog.HTTP2)
 def test_every_scenario_has_a_target_and_says_why_it_is_not_measured(name: str) -> None:
     missing = runner.Result(catalog.FASTNET, fault="not available: because")
     verdicts = targets.of_scenarios({name: {"fastnet": missing}}, [name])[name]
@@ -359,3 +382,183 @@ def test_every_server_of_the_catalogue_answers_known_scenarios() -> None:
     with pytest.raises(ValueError, match="nobody"):
         catalog.choose("floor,nobody")
     assert [server.name for server in catalog.choose("uvicorn,floor")] == ["floor", "uvicorn"]
+
+
+# --- TLS and HTTP/2
+
+H2LOAD = """
+finished in 1.00s, 164902.00 req/s, 13.52MB/s
+requests: 164902 total, 164982 started, {done} done, 164902 succeeded, {failed} failed, 0 errored, 0 timeout
+status codes: {right} 2xx, 0 3xx, 0 4xx, 0 5xx
+traffic: 13.52MB (14181964) total, 8.65MB (9069610) headers (space savings 48.60%), 2.04MB ({size}) data
+"""
+
+
+def told(**changes: int) -> str:
+    return H2LOAD.format(**{"done": 1000, "failed": 0, "right": 1000, "size": 13_000, **changes})
+
+
+def test_h2load_is_read() -> None:
+    load = h2load.parse(told(), 1.0, 0.5)
+    assert (load.requests, load.seconds, load.bytes, load.cpu) == (1000, 1.0, 13_000, 0.5)
+    load.require_clean(13, 80)
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"), [({"failed": 1}, "failed"), ({"right": 999}, "status"), ({"size": 14_100}, "bytes on average")]
+)
+def test_h2load_finds_what_is_wrong(changes: dict[str, int], word: str) -> None:
+    with pytest.raises(wrk.LoadFailed, match=word):
+        h2load.parse(told(**changes), 1.0, 0.5).require_clean(13, 80)
+    with pytest.raises(wrk.LoadFailed, match="said nothing"):
+        h2load.parse("h2load: unknown option", 1.0, 0.5)
+
+
+def missing_for_tls() -> str:
+    """Why TLS and HTTP/2 cannot be measured here."""
+    try:
+        for tool in ("openssl", "wrk", "h2load", "nghttp"):
+            peers.require_command(tool)
+        peers.compiled("handshakes.c", *handshakes.LIBRARIES)
+    except peers.NotAvailable as error:
+        return str(error)
+    return ""
+
+
+needs_tls = pytest.mark.skipif(missing_for_tls() != "", reason=missing_for_tls())
+
+
+@needs_tls
+@pytest.mark.parametrize("name", [scenario.name for scenario in TLS])
+def test_every_protocol_is_checked_and_loaded(name: str) -> None:
+    (result,) = runner.run_scenario(BY_NAME[name], [catalog.FASTNET], PLAN)
+    assert result.fault == ""
+    (sample,) = result.samples
+    assert sample.requests > BY_NAME[name].connections
+
+
+WRONG_GREETING = """
+from fastnet import App
+app = App()
+count = 0
+@app.get("/")
+async def index() -> str:
+    global count
+    count += 1
+    return "Hello, World!" if count < {first} else "Hello, Moon!!"
+"""
+
+
+@needs_tls
+@pytest.mark.parametrize(("name", "first"), [("handshakes", 100), ("h2", 1), ("tls", 1)])
+def test_wrong_answers_over_tls_are_found(name: str, first: int, tmp_path: Path) -> None:
+    (tmp_path / "wrong.py").write_text(WRONG_GREETING.format(first=first))
+
+    def command(launch: catalog.Launch) -> list[str]:
+        argv = [sys.executable, "-m", "fastnet", "run", "wrong:app", "--port", str(launch.port)]
+        tls = launch.tls
+        assert tls is not None
+        return [*argv, "--tls-cert", str(tls.cert), "--tls-key", str(tls.key)]
+
+    # Run from elsewhere, it has to find what is built in place.
+    found = ["env", f"PYTHONPATH={machine.ROOT}"]
+    scenarios = frozenset({name})
+    server = catalog.Server("wrong", "wrong", lambda launch: found + command(launch), scenarios, cwd=tmp_path)
+    (result,) = runner.run_scenario(BY_NAME[name], [server], PLAN)
+    assert result.fault.startswith("disqualified: ")
+    assert "Moon" in result.fault or "answer errors" in result.fault
+
+
+# --- switches, workers, restarts
+
+
+def test_the_interval_of_a_median_is_that_of_its_order_statistics() -> None:
+    # Tables of the sign test: 6 values need all of them, 14 may leave out the two outermost on each side.
+    assert switches.median_interval([1.0, 2.0, 3.0, 4.0, 5.0]) is None
+    assert switches.median_interval([6.0, 5.0, 4.0, 3.0, 2.0, 1.0]) == (1.0, 6.0)
+    assert switches.median_interval([float(value) for value in range(1, 15)]) == (3.0, 12.0)
+
+
+def test_switches_compare_variants_of_the_same_repetition() -> None:
+    turns = switches.Turns({"limits on": [10.2, 20.4], "limits off": [10.0, 20.0], "access log": [11.22, 22.44]})
+    limits, log = (switches.verdict(switch, turns, "") for switch in switches.SWITCHES)
+    assert limits.measured == pytest.approx(1.02)
+    assert (limits.limit, limits.word) == (1.03, "PASS")
+    assert log.measured == pytest.approx(1.10)
+    missing = switches.verdict(switches.SWITCHES[0], switches.Turns(), "not available: because")
+    assert (missing.word, missing.remark) == ("not measured", "not available")
+
+
+def test_variants_are_settings_that_exist() -> None:
+    limits = switches.limit_names()
+    for name, settings in (switches.VARIANTS | workers.SCALED | workers.SHARED | restart.MODES).items():
+        config = Config.load(settings, {}, file="")
+        if name == "limits off":
+            assert set(limits) <= set(settings)
+            assert {getattr(config, name) for name in set(limits) - set(switches.HIGHEST)} == {0}
+
+
+def test_least_verdicts() -> None:
+    assert report.Verdict("t", 1.8, 1.8, least=True).word == "PASS"
+    assert report.Verdict("t", 1.8, 1.7, least=True).word == "miss"
+    assert "≥ 1.80" in report.Verdict("t", 1.8, 1.7, least=True).cells()
+
+
+def test_workers_that_are_not_there_are_noticed() -> None:
+    process = started(PARENT)
+    try:
+        workers.require_workers(process, {"workers": "1"})
+        with pytest.raises(processes.ServerFailed, match="1 processes below the first, 2 workers"):
+            workers.require_workers(process, {"workers": "2"})
+    finally:
+        process.stop()
+
+
+def steadily(answer: str, seconds: float = 1.0) -> steady.Steady:
+    with ExitStack() as stack:
+        standing = runner.start(stack, misbehaving(answer), BY_NAME["hello"], NO_PINNING)
+        argv = [sys.executable, "-m", "benches.load.steady", str(standing.port), "100", str(seconds)]
+        told = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True, cwd=machine.ROOT)
+        return steady.Steady(**json.loads(told.stdout.splitlines()[-1]))
+
+
+def test_steady_asks_each_request_in_its_time() -> None:
+    seen = steadily(RIGHT)
+    assert (seen.failed, seen.raced, len(seen.latencies)) == (0, 0, 100)
+    dues = [due for due, _ in sorted(seen.latencies)]
+    assert dues[-1] - dues[0] == pytest.approx(0.99)
+    assert all(latency > 0 for _, latency in seen.latencies)
+
+
+def test_steady_counts_what_fails() -> None:
+    seen = steadily('(500 if n > 50 and n % 10 == 0 else 200, "Hello, World!", "")')
+    assert seen.failed > 0
+    assert seen.failed + len(seen.latencies) == 100
+    assert "500" in seen.failures[0]
+
+
+def test_steady_asks_again_where_a_kept_connection_closes_and_fails_where_a_new_one_does() -> None:
+    seen = steadily('None if 60 <= n < 65 else (200, "Hello, World!", "")')
+    assert seen.failed + len(seen.latencies) == 100
+    assert seen.raced > 0
+    assert seen.failed > 0
+    # Each of the five either ended a request or was made good by asking again.
+    assert seen.raced + seen.failed == 5
+
+
+def test_what_a_restart_adds() -> None:
+    felt = restart.Felt(calm=[1.0, 2.0, 3.0], restarting=[1.0, 40.0])
+    added, failed = restart.verdicts("two workers", felt)
+    assert (added.measured, added.word, failed.word) == (37.0, "PASS", "PASS")
+    felt.failed = 1
+    assert restart.verdicts("two workers", felt)[1].word == "miss"
+    assert restart.quantile([float(value) for value in range(1, 1001)], 0.999) == 999.0
+
+
+def test_cores_are_shared_or_apart() -> None:
+    apart = machine.Cores(0, 1)
+    assert apart.apart
+    assert apart.numbers() == {0, 1}
+    assert not apart.shared().apart
+    assert apart.shared().server == frozenset({0, 1})
+    assert machine.Cores(None, None).shared() == machine.Cores(None, None)

@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from benches.load.machine import on_core
+from benches.load.machine import Place, on_core
 from benches.load.scenarios import Scenario
 
 SCRIPT = Path(__file__).with_name("requests.lua")
@@ -37,7 +37,7 @@ class Load:
         """
         bad = [f"{count} {kind} errors" for kind, count in self.errors.items() if count]
         if bad:
-            raise LoadFailed(f"wrk counted {', '.join(bad)}")
+            raise LoadFailed(f"the load generator counted {', '.join(bad)}")
         if self.requests <= in_flight:
             raise LoadFailed(f"only {self.requests} answers in {self.seconds:.1f} s")
         if abs(self.bytes - self.requests * answer_size) > in_flight * answer_size:
@@ -45,7 +45,7 @@ class Load:
             raise LoadFailed(f"answers of {mean:.1f} bytes on average under load, {answer_size} when checked")
 
 
-def run(port: int, scenario: Scenario, seconds: float, *, core: int | None) -> Load:
+def run(port: int, scenario: Scenario, seconds: float, *, core: Place, scheme: str = "http") -> Load:
     """Load ``127.0.0.1:port`` with the scenario's request. Raises LoadFailed when wrk itself fails.
 
     wrk takes whole seconds, so ``seconds`` is rounded, one at least.
@@ -56,7 +56,7 @@ def run(port: int, scenario: Scenario, seconds: float, *, core: int | None) -> L
     argv += ["--timeout", "5s", "--script", str(SCRIPT)]
     for name, value in request.headers:
         argv += ["--header", f"{name}: {value}"]
-    argv += [f"http://127.0.0.1:{port}{request.path}", "--", str(scenario.depth), request.method]
+    argv += [f"{scheme}://127.0.0.1:{port}{request.path}", "--", str(scenario.depth), request.method]
     argv += [request.body.decode("utf-8")]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     try:

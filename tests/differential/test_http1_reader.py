@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.fuzz_http1 import inputs, mutated, seeds
+from tests.fuzz.fuzz_http1 import CORPUS, LONGEST, inputs, insert
+from tests.fuzz.harness import changed, seeds
 from tests.http1.reading import read, request
 
 Fields = list[tuple[bytes, bytes]]
@@ -230,7 +231,7 @@ def test_responses_are_understood_alike(data: bytes) -> None:
     assert compare(data, client=True) >= 1
 
 
-@pytest.mark.parametrize("data", [pytest.param(content, id=name) for name, content in seeds()])
+@pytest.mark.parametrize("data", [pytest.param(content, id=name) for name, content in seeds(CORPUS)])
 def test_the_corpus_is_understood_alike(data: bytes) -> None:
     compare(data)
     compare(data, client=True)
@@ -242,9 +243,10 @@ def test_mutations_are_understood_alike() -> None:
 
 
 def test_mutated_responses_are_understood_alike() -> None:
-    contents = [content for name, content in seeds() if name.startswith("response")]
+    contents = [content for name, content in seeds(CORPUS) if name.startswith("response")]
     rng = random.Random(5)
-    accepted = sum(compare(mutated(rng, rng.choice(contents), contents), client=True) for _ in range(1000))
+    mutations = (changed(rng, rng.choice(contents), contents, insert, longest=LONGEST) for _ in range(1000))
+    accepted = sum(compare(data, client=True) for data in mutations)
     assert accepted > 200, "the mutations hardly ever make a response"
 
 

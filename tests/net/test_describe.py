@@ -126,7 +126,7 @@ def test_no_more_than_the_limit_is_told(server: Live) -> None:
 
 def test_a_runner_tells_its_request_and_its_coroutine(server: Live) -> None:
     async def runners() -> list[Runner]:
-        coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+        coroutines: list[object] = [task.get_coro() for task in asyncio.all_tasks()]
         return [runner for runner in coroutines if isinstance(runner, Runner) and runner.job is not None]
 
     with server.peer() as peer:

@@ -1,11 +1,13 @@
 """How each server is started: at its best settings, one process, one event loop."""
 
 import sys
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benches.load import peers
+from benches.load.certificate import Certificate
+from benches.load.machine import Place
 from benches.load.processes import Process
 from benches.load.scenarios import Scenario
 
@@ -16,6 +18,8 @@ IDLE_SECONDS = "300"
 
 HELLO = frozenset({"hello", "pipelined", "browser"})
 EVERY = HELLO | {"typed", "post"}
+HTTPS = frozenset({"tls", "handshakes"})
+HTTP2 = frozenset({"h2", "h2c"})
 
 NGINX = """daemon off;
 pid {scratch}/nginx.pid;
@@ -34,8 +38,8 @@ http {{
     uwsgi_temp_path {scratch}/uwsgi;
     scgi_temp_path {scratch}/scgi;
     server {{
-        listen 127.0.0.1:{port} backlog=4096;
-        location = / {{
+        listen 127.0.0.1:{port} backlog=4096{options};
+{tls}        location = / {{
             default_type "text/plain; charset=utf-8";
             return 200 "Hello, World!";
         }}
@@ -52,6 +56,9 @@ class Launch:
     scenario: Scenario
     scratch: Path
     routes: int = 0
+    tls: Certificate | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings of fastnet, as text."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +78,13 @@ class Server:
     needs: tuple[str, ...] = ()
     """Distributions of peers.txt without which it is not available."""
 
-    def start(self, launch: Launch, core: int | None) -> Process:
+    def start(self, launch: Launch, core: Place) -> Process:
         """Raises ServerFailed, or peers.NotAvailable with the reason."""
         for requirement in self.needs:
             peers.require(requirement)
-        return Process(self.command(launch), core=core, cwd=self.cwd, env={"BENCH_ROUTES": str(launch.routes)})
+        env = {"BENCH_ROUTES": str(launch.routes)}
+        env |= {f"FASTNET_{name.upper()}": value for name, value in launch.settings.items()}
+        return Process(self.command(launch), core=core, cwd=self.cwd, env=env)
 
 
 def fixed_answer(scenario: Scenario) -> str:
@@ -91,19 +100,34 @@ def fixed_answer(scenario: Scenario) -> str:
 
 
 def _floor(launch: Launch) -> list[str]:
-    return [str(peers.floor_binary()), str(launch.port), fixed_answer(launch.scenario)]
+    return [str(peers.compiled("floor.c")), str(launch.port), fixed_answer(launch.scenario)]
 
 
 def _nginx(launch: Launch) -> list[str]:
     peers.require_command("nginx")
     config = launch.scratch / "nginx.conf"
-    config.write_text(NGINX.format(scratch=launch.scratch, port=launch.port, idle=IDLE_SECONDS))
+    options, tls = "", ""
+    if launch.tls is not None:
+        options = " ssl"
+        tls = f"        ssl_certificate {launch.tls.cert};\n        ssl_certificate_key {launch.tls.key};\n"
+        tls += "        ssl_protocols TLSv1.2 TLSv1.3;\n"
+    if launch.scenario.protocol in ("h2", "h2c"):
+        options += " http2"
+    config.write_text(
+        NGINX.format(scratch=launch.scratch, port=launch.port, idle=IDLE_SECONDS, options=options, tls=tls)
+    )
     return ["nginx", "-p", str(launch.scratch), "-c", str(config)]
 
 
-def _fastnet(launch: Launch) -> list[str]:
-    app = "benches.load.servers.fastnet_app:app"
-    return [sys.executable, "-m", "fastnet", "run", app, "--host", "127.0.0.1", "--port", str(launch.port)]
+def _fastnet(module: str) -> Callable[[Launch], list[str]]:
+    def command(launch: Launch) -> list[str]:
+        app = f"benches.load.servers.{module}:app"
+        argv = [sys.executable, "-m", "fastnet", "run", app, "--host", "127.0.0.1", "--port", str(launch.port)]
+        if launch.tls is not None:
+            argv += ["--tls-cert", str(launch.tls.cert), "--tls-key", str(launch.tls.key)]
+        return argv
+
+    return command
 
 
 def _uvicorn(app: str, http: str) -> Callable[[Launch], list[str]]:
@@ -111,6 +135,8 @@ def _uvicorn(app: str, http: str) -> Callable[[Launch], list[str]]:
         argv = [str(peers.python()), "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(launch.port)]
         argv += ["--workers", "1", "--loop", "uvloop", "--http", http, "--interface", "asgi3", "--ws", "none"]
         argv += ["--no-access-log", "--log-level", "warning", "--no-server-header", "--no-proxy-headers"]
+        if launch.tls is not None:
+            argv += ["--ssl-certfile", str(launch.tls.cert), "--ssl-keyfile", str(launch.tls.key)]
         return [*argv, "--backlog", "4096", "--timeout-keep-alive", IDLE_SECONDS]
 
     return command
@@ -131,18 +157,22 @@ def _script(name: str) -> Callable[[Launch], list[str]]:
 
 
 FLOOR = Server("floor", "C epoll loop", _floor, EVERY, live=False)
-FASTNET = Server("fastnet", "fastnet", _fastnet, EVERY, cwd=ROOT, routes=True, streams=True)
+FASTNET = Server(
+    "fastnet", "fastnet", _fastnet("fastnet_app"), EVERY | HTTPS | HTTP2, cwd=ROOT, routes=True, streams=True
+)
+
+PRELOADED = replace(FASTNET, title="fastnet, with grpcio imported", command=_fastnet("preloaded_app"))
 
 ALL = (
     FLOOR,
     FASTNET,
-    Server("nginx", "nginx, fixed answer", _nginx, HELLO),
+    Server("nginx", "nginx, fixed answer", _nginx, HELLO | HTTPS | HTTP2),
     Server("socketify", "socketify, def handlers", _script("socketify_app.py"), EVERY, needs=("socketify",)),
     Server(
         "uvicorn",
         "uvicorn, raw ASGI, httptools, uvloop",
         _uvicorn("asgi_app:app", "httptools"),
-        HELLO,
+        HELLO | HTTPS,
         streams=True,
         needs=("uvicorn", "httptools", "uvloop"),
     ),

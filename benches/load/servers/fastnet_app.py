@@ -6,11 +6,11 @@ from typing import Annotated
 
 import msgspec
 
+from benches.load.scenarios import WORK_TURNS
 from fastnet import App
 
 CHUNK = bytes(65536)
 CHUNKS = 15259  # 1 GB, rounded up to whole chunks
-
 app = App()
 
 
@@ -32,6 +32,15 @@ async def read_user(id: int, verbose: bool = False) -> dict[str, object]:
 @app.post("/users", status_code=201)
 async def create_user(user: User) -> User:
     return user
+
+
+@app.get("/work")
+async def work() -> int:
+    """About 300 µs of the interpreter's time."""
+    total = 0
+    for number in range(WORK_TURNS):
+        total += number * number % 7
+    return total
 
 
 @app.get("/stream")
