@@ -138,7 +138,7 @@ class Fallbacks:
         path = request.raw_path.decode("latin-1")
         path = path[:-1] if path.endswith("/") else path + "/"
         # "//host" would be another site: a redirect stays on this one.
-        target = "/" + path.lstrip("/")
+        target = request.root_path + "/" + path.lstrip("/")
         query = request.query_string.decode("latin-1")
         return RedirectResponse(f"{target}?{query}" if query else target, 308)
 

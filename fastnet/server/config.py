@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
+from fastnet_ext.proxy.forwarded import clean_prefix
+
 from .sources import ConfigError, Origins, Sources, nearest
 from .values import (
     DURATION,
@@ -138,7 +140,7 @@ class ListenerSettings:
     proxy_headers: str = _setting(
         "auto",
         choice("auto", "forwarded", "x-forwarded", "none"),
-        "which fields of trusted proxies count; auto: Forwarded if it is there, else X-Forwarded-*",
+        "which fields of trusted proxies count; auto: X-Forwarded-* if there is any of them, else Forwarded",
         "proxies",
     )
     proxy_protocol: str = _setting(
@@ -370,6 +372,11 @@ def _check_listener(listener: Listener) -> None:
         raise ConfigError(f"{where}root_path {listener.root_path!r} has to start with a slash")
     if listener.limit_head < listener.limit_request_line:
         raise ConfigError(f"{where}limit_head must not be below limit_request_line, which is part of it")
+    if clean_prefix(listener.root_path) is None:
+        raise ConfigError(
+            f"{where}root_path {listener.root_path!r} is no clean path: leave out empty, . and .. segments, and "
+            "percent-encode what is no ASCII"
+        )
 
 
 # What the private listener does not take over from the settings for all: it is not what the public talks to.

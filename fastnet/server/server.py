@@ -15,6 +15,7 @@ from fastnet_ext.net.loop_state import LoopState
 from fastnet_ext.net.protocols import OnePort
 
 from .config import Config, ConfigError
+from .proxies import proxies_of
 from .tls import TlsContexts, make_contexts
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ class Server:
             self.app.build(),
             OnePort(),
             Http1Limits(request_line=config.limit_request_line, head=config.limit_head, fields=config.limit_fields),
+            proxies=proxies_of(config),
             idle_timeout=config.timeout_idle,
             head_timeout=config.timeout_head,
             body_timeout=config.timeout_body,

@@ -18,6 +18,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 from fastnet_ext.core.buffer cimport Buffer
 from fastnet_ext.core.headers cimport HeaderBlock, Method, Span
 from fastnet_ext.exchange.head cimport ResponseHead
+from fastnet_ext.proxy.forwarded cimport Forwarded, Proxies
 
 
 cdef enum:
@@ -61,8 +62,17 @@ cdef class ConnectionInfo:
     cdef readonly bint secure
     cdef readonly object state      # a dict that lives as long as the connection; None until asked for
 
+    # The proxies in front of the listener, None when it knows of none, and whether the peer is one of
+    # those that are trusted: 0 or 1, -1 until somebody asks.
+    cdef Proxies proxies
+    cdef int peer_trusted
+
     # transport.get_extra_info: "peername", "sockname" …; with TLS, "tls" (TLSInfo), "ssl_object", "peercert".
     cdef object extra(self, str name)
+    # Where the connection comes from, in the form of "peername": (host, port, …), a path, or None.
+    cdef object peer_name(self)
+    # Whether what the peer says of its own peers counts.
+    cdef bint trusts_peer(self) except -1
 
 
 cdef class Responder:
@@ -163,6 +173,7 @@ cdef class Exchange:
     cdef public object cleanups
 
     # --- what Python sees of it, made on demand
+    cdef Forwarded _forwarded
     cdef object request                 # Request, None until a handler asks for it
     cdef object call                    # the protocol's own object: WebSocket, gRPC context; None
     cdef object state
@@ -208,6 +219,11 @@ cdef class Exchange:
     cdef int resume_body(self) except -1
     # What was sent outside a batch of input leaves at the end of the tick; `flush` is now.
     cdef int flush(self) except -1
+
+    # What trusted proxies say of the request; None when the peer is none.
+    cdef Forwarded forwarded(self)
+    # Cut root_path off the path; what does not begin with it stays as it is.
+    cdef int enter_root(self) except -1
 
     # Python views.
     cdef str param(self, uint32_t index)    # percent-decoded

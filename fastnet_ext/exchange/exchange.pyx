@@ -3,11 +3,14 @@
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_DecodeUTF8
+from libc.stdint cimport uint32_t
+from libc.string cimport memcmp
 
 from fastnet_ext.core.buffer cimport buffer_append, buffer_free, buffer_init
 from fastnet_ext.core.debug cimport DEBUG, LIVE_EXCHANGE, born, died, invariant
 from fastnet_ext.core.scan cimport hex_digit
 from fastnet_ext.exchange.errors import ClientDisconnect, PayloadTooLarge, RequestTimeout
+from fastnet_ext.proxy.forwarded cimport Forwarded, Proxies, read_forwarded
 
 
 cdef class LoopLocal:
@@ -19,8 +22,21 @@ cdef class LoopLocal:
 
 
 cdef class ConnectionInfo:
+    def __cinit__(self):
+        self.peer_trusted = -1
+
     cdef object extra(self, str name):
         return None
+
+    cdef object peer_name(self):
+        return self.extra("peername")
+
+    cdef bint trusts_peer(self) except -1:
+        if self.proxies is None:
+            return False
+        if self.peer_trusted < 0:
+            self.peer_trusted = self.proxies.trusted.has_peer(self.peer_name())
+        return self.peer_trusted
 
 
 cdef class Responder:
@@ -284,6 +300,27 @@ cdef class Exchange:
         return 0
 
     cdef int flush(self) except -1:
+        return 0
+
+    # --- proxies in front
+
+    cdef Forwarded forwarded(self):
+        if self._forwarded is None and self.connection.trusts_peer():
+            self._forwarded = read_forwarded(self.head, self.connection.proxies)
+        return self._forwarded
+
+    cdef int enter_root(self) except -1:
+        cdef bytes root = self.connection.proxies.root
+        cdef uint32_t size = <uint32_t>len(root)
+        cdef const char* path = self.head.arena + self.path.offset
+        if size == 0 or self.path.size < size or memcmp(path, <const char*>root, size) != 0:
+            return 0
+        if self.path.size == size:
+            # "/api" is "/" below "/api": the slash that it begins with serves as one.
+            self.path.size = 1
+        elif path[size] == b"/":
+            self.path.offset += size
+            self.path.size -= size
         return 0
 
     # --- Python views

@@ -3,12 +3,18 @@ from typing import Any, Self, final
 
 from fastnet_ext.exchange.exchange import ConnectionInfo, Exchange, LoopLocal, Route
 from fastnet_ext.exchange.head import ResponseHead
+from fastnet_ext.proxy.forwarded import Proxies
 
 @final
 class MemoryConnection(ConnectionInfo):
     extras: dict[str, Any]
     def __init__(
-        self, local: LoopLocal | None, extras: Mapping[str, Any] | None = None, secure: bool = False
+        self,
+        local: LoopLocal | None,
+        extras: Mapping[str, Any] | None = None,
+        secure: bool = False,
+        *,
+        proxies: Proxies | None = None,
     ) -> None: ...
 
 @final

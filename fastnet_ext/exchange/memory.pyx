@@ -10,13 +10,15 @@ from libc.string cimport memchr
 from fastnet_ext.core.headers cimport METHOD_HEAD, HeaderBlock, Span, find_method
 from fastnet_ext.exchange.exchange cimport GONE_PEER, ConnectionInfo, Exchange, LoopLocal, Route
 from fastnet_ext.exchange.head cimport ResponseHead
+from fastnet_ext.proxy.forwarded cimport Proxies
 
 
 @cython.final
 cdef class MemoryConnection(ConnectionInfo):
     """A connection without a socket; ``extras`` answers ``get_extra_info``."""
 
-    def __init__(self, LoopLocal local, extras=None, bint secure=False):
+    def __init__(self, LoopLocal local, extras=None, bint secure=False, *, Proxies proxies=None):
+        self.proxies = proxies
         self.local = local
         self.extras = dict(extras or {})
         self.secure = secure

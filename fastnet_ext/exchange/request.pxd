@@ -59,5 +59,11 @@ cdef class Request(Call):
 # The Request of an exchange, made at the first call.
 cdef Request request_of(Exchange x)
 
+# "https" or "http", as Call.scheme has it.
+cdef str scheme_of(Exchange x)
+
+# The authority that the client asked for, as Request.host has it.
+cdef str host_of(Exchange x)
+
 # The request's id: a valid incoming X-Request-ID, or 16 random hexadecimal digits; stays the same.
 cdef str request_id(Exchange x)

@@ -21,6 +21,7 @@ from fastnet_ext.exchange.cookies import parse_cookies
 from fastnet_ext.exchange.errors import BodyConsumed, ClientDisconnect, InvalidBody
 from fastnet_ext.exchange.media_types import charset_of
 from fastnet_ext.exchange.values import Address, State
+from fastnet_ext.proxy.forwarded cimport Forwarded
 
 cdef enum:
     # Longer names are no names of fields: no peer may send them either (see limits on the head).
@@ -151,15 +152,29 @@ cdef class Call:
 
     @property
     def path(self):
-        """The path, percent-decoded: an encoded slash looks like any other. ``raw_path`` keeps them apart."""
+        """The path below ``root_path``, percent-decoded: an encoded slash looks like any other.
+
+        ``raw_path`` keeps them apart.
+        """
         if self._path is None:
             self._path = decode_percent(self.head.at(self.x.path), self.x.path.size)
         return self._path
 
     @property
     def raw_path(self):
-        """The path as bytes, as it came, percent-encoded, without the query."""
+        """The path below ``root_path`` as bytes, as it came, percent-encoded, without the query."""
         return self.head.raw(self.x.path)
+
+    @property
+    def root_path(self):
+        """The path below which proxies serve the app, ``/api``, percent-encoded; empty when there is none.
+
+        X-Forwarded-Prefix of a trusted proxy, or else the listener's setting.
+        """
+        cdef Forwarded forwarded = self.x.forwarded()
+        if forwarded is not None and forwarded.prefix is not None:
+            return forwarded.prefix
+        return "" if self.connection.proxies is None else self.connection.proxies.root_path
 
     @property
     def path_params(self):
@@ -176,11 +191,18 @@ cdef class Call:
 
     @property
     def client(self):
-        """The peer's ``Address(host, port)``; None when it is not known (Unix sockets)."""
+        """The client's ``Address(host, port)``; None when it is not known (Unix sockets).
+
+        Behind trusted proxies it is what they say, with port 0 where they say none; otherwise it is
+        the connection's peer.
+        """
+        cdef Forwarded forwarded
         if self._peer is None:
-            peer = self.connection.extra("peername")
-            if isinstance(peer, (tuple, list)) and len(peer) >= 2:
-                self._peer = Address(peer[0], peer[1])
+            forwarded = self.x.forwarded()
+            if forwarded is not None and forwarded.host is not None:
+                self._peer = Address(forwarded.host, forwarded.port)
+            else:
+                self._peer = address_of(self.connection.peer_name())
         return self._peer
 
     @property
@@ -189,14 +211,19 @@ cdef class Call:
         return self.client
 
     @property
+    def socket_peer(self):
+        """The ``Address`` at the other end of the socket, whatever proxies say; None on Unix sockets."""
+        return address_of(self.connection.extra("peername"))
+
+    @property
     def tls(self):
         """What is known of the connection's TLS, a ``TLSInfo``; None on a plain connection."""
         return self.connection.extra("tls")
 
     @property
     def scheme(self):
-        """"https" or "http", by the connection."""
-        return "https" if self.connection.secure else "http"
+        """"https" or "http": what trusted proxies say, else by the connection."""
+        return scheme_of(self.x)
 
     @property
     def http_version(self):
@@ -264,17 +291,18 @@ cdef class Request(Call):
 
     @property
     def host(self):
-        """The authority that the request is for, as it came: ``example.com:8000``; empty when there is none."""
-        cdef const Field* field
-        if self.head.authority.size:
-            return self.head.text(self.head.authority)
-        field = self.head.find(HEADER_HOST)
-        return "" if field is NULL else self.head.text(field.value)
+        """The authority that the client asked for: ``example.com:8000``; empty when there is none.
+
+        What trusted proxies say, else as it came.
+        """
+        return host_of(self.x)
 
     @property
     def url(self):
-        """The whole URL as it came: ``https://example.com/a%20b?c=d``."""
+        """The whole URL as the client sees it, ``root_path`` included: ``https://example.com/a%20b?c=d``."""
         target = self.head.raw(self.x.path).decode("latin-1")
+        if target.startswith("/"):
+            target = self.root_path + target
         if self.x.query.size:
             target += "?" + self.head.raw(self.x.query).decode("latin-1")
         return f"{self.scheme}://{self.host}{target}"
@@ -470,6 +498,40 @@ cdef object decode_json(bytes body, object type, object app):
         if not hasattr(error, "errors"):
             raise
         raise InvalidBody(str(error), status=422) from error
+
+
+cdef str scheme_of(Exchange x):
+    cdef Forwarded forwarded = x.forwarded()
+    if forwarded is not None and forwarded.scheme is not None:
+        return forwarded.scheme
+    return "https" if x.connection.secure else "http"
+
+
+cdef str host_of(Exchange x):
+    cdef Forwarded forwarded = x.forwarded()
+    cdef const Field* field
+    cdef str host = None if forwarded is None else forwarded.authority
+    if host is None:
+        if x.head.authority.size:
+            host = x.head.text(x.head.authority)
+        else:
+            field = x.head.find(HEADER_HOST)
+            host = "" if field is NULL else x.head.text(field.value)
+    # Proxies that speak to each other in cleartext report port 80 of an https site: the defaults say nothing.
+    if forwarded is not None and forwarded.server_port not in (0, 80, 443) and host and not has_port(host):
+        host += f":{forwarded.server_port}"
+    return host
+
+
+cdef bint has_port(str host) except -1:
+    return ":" in host[host.rfind("]") + 1:]
+
+
+cdef object address_of(object peername):
+    """An ``Address`` of what ``get_extra_info("peername")`` says; None for Unix sockets."""
+    if isinstance(peername, (tuple, list)) and len(peername) >= 2:
+        return Address(peername[0], peername[1])
+    return None
 
 
 cdef Request request_of(Exchange x):

@@ -8,6 +8,7 @@ from fastnet_ext.http1.reader cimport Limits as Http1Limits
 from fastnet_ext.http2.limits cimport Limits as Http2Limits
 from fastnet_ext.net.loop_state cimport LoopState
 from fastnet_ext.net.tls cimport TlsLayer, TlsSource
+from fastnet_ext.proxy.forwarded cimport Proxies
 from fastnet_ext.serve.dispatch cimport Dispatcher
 
 
@@ -51,6 +52,7 @@ cdef class Service:
     cdef readonly Http1Limits http1
     cdef readonly Http2Limits http2
     cdef readonly TlsSource tls     # None: the port is not encrypted
+    cdef readonly Proxies proxies       # in front of the listener; None when nothing is known of any
     # Seconds.
     cdef readonly double idle_timeout
     cdef readonly double head_timeout

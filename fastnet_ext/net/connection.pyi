@@ -6,6 +6,7 @@ from fastnet_ext.http1.reader import Limits as Http1Limits
 from fastnet_ext.http2.limits import Limits as Http2Limits
 from fastnet_ext.net.loop_state import LoopState
 from fastnet_ext.net.tls import TlsSource
+from fastnet_ext.proxy.forwarded import Proxies
 from fastnet_ext.serve.dispatch import Dispatcher
 
 class Negotiator: ...
@@ -17,6 +18,7 @@ class Service:
     negotiator: Negotiator
     http1: Http1Limits
     http2: Http2Limits
+    proxies: Proxies | None
     idle_timeout: float
     head_timeout: float
     body_timeout: float
@@ -31,6 +33,7 @@ class Service:
         http1: Http1Limits | None = None,
         http2: Http2Limits | None = None,
         *,
+        proxies: Proxies | None = None,
         idle_timeout: float = 75,
         head_timeout: float = 10,
         body_timeout: float = 30,

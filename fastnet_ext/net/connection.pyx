@@ -29,6 +29,7 @@ from fastnet_ext.net.refusals cimport refusal
 from fastnet_ext.net.tls cimport (
     TLS_ENDED, TLS_FRUITLESS, TLS_HANDSHAKING, TLS_OPEN, TLS_PIECE, TlsLayer, TlsSource,
 )
+from fastnet_ext.proxy.forwarded cimport Proxies
 from fastnet_ext.serve.dispatch cimport Dispatcher
 
 
@@ -58,13 +59,14 @@ cdef class Service:
     """What the connections of a listener serve. Timeouts are in seconds."""
 
     def __init__(
-        self, Dispatcher dispatcher, Negotiator negotiator, Http1Limits http1=None, Http2Limits http2=None, *, double idle_timeout=75, double head_timeout=10,
+        self, Dispatcher dispatcher, Negotiator negotiator, Http1Limits http1=None, Http2Limits http2=None, *, Proxies proxies=None, double idle_timeout=75, double head_timeout=10,
         double body_timeout=30, double write_timeout=30, double linger_timeout=2, TlsSource tls=None, double tls_timeout=10,
     ):
         self.dispatcher = dispatcher
         self.negotiator = negotiator
         self.http1 = http1 if http1 is not None else Http1Limits()
         self.http2 = http2 if http2 is not None else Http2Limits()
+        self.proxies = proxies
         self.idle_timeout = idle_timeout
         self.head_timeout = head_timeout
         self.body_timeout = body_timeout
@@ -133,6 +135,7 @@ cdef class Connection(ConnectionInfo):
         self.loop_state = loop_state
         self.local = loop_state.local
         self.service = service
+        self.proxies = service.proxies
 
     def __dealloc__(self):
         buffer_free(&self.out)

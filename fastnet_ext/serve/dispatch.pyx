@@ -36,6 +36,8 @@ cdef class Dispatcher:
     cdef int begin(self, Exchange x) except -1:
         cdef Guard guard
         cdef Route route
+        if x.connection.proxies is not None:
+            x.enter_root()
         self._route(x)
         route = x.route
         x.observers = self.observers

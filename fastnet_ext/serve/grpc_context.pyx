@@ -69,7 +69,7 @@ cdef class ServicerContext(Call):
     def peer(self):
         """The caller's address, a ``Peer``; ``peer()`` is a text such as "ipv4:192.0.2.1:5000"."""
         if self.peer_value is None:
-            self.peer_value = peer_of(self.connection.extra("peername"), self.connection.extra("sockname"))
+            self.peer_value = peer_of(self.client or self.connection.peer_name(), self.connection.extra("sockname"))
         return self.peer_value
 
     def auth_context(self):

@@ -18,8 +18,9 @@ import msgspec
 from fastnet_ext.core.headers cimport HEADER_ORIGIN, Field
 from fastnet_ext.exchange.exchange cimport BODY_STREAM, Exchange
 from fastnet_ext.exchange.head cimport ResponseHead
-from fastnet_ext.exchange.request cimport Call, Request, request_id, request_of
+from fastnet_ext.exchange.request cimport Call, Request, host_of, request_id, request_of, scheme_of
 from fastnet_ext.exchange.response cimport Response, check_name, check_value
+from fastnet_ext.proxy.forwarded cimport Forwarded
 from fastnet_ext.serve.errors import HandshakeRefused, InvalidMessage, WebSocketDisconnect
 from fastnet_ext.serve.http cimport HttpEndpoint
 from fastnet_ext.serve.json cimport JsonEncoder
@@ -27,7 +28,7 @@ from fastnet_ext.serve.plan cimport CallPlan
 from fastnet_ext.serve.runner cimport AsyncEndpoint, Runner, RunnerPool
 from fastnet_ext.serve.websocket_driver cimport WebSocketDriver, as_exception, new_driver, ready
 from fastnet_ext.websocket.handshake cimport (
-    accept_key, check_request, choose_subprotocol, offered_subprotocols, request_key, same_origin,
+    accept_key, check_request, choose_subprotocol, offered_subprotocols, origin_is_of_host, request_key, same_origin,
 )
 from fastnet_ext.websocket.session cimport Limits
 
@@ -122,7 +123,7 @@ cdef class WebSocketEndpoint(Endpoint):
             return 0
         origin = x.head.text(field.value)
         if self.origins is None:
-            if not same_origin(x.head):
+            if not is_own_page(x):
                 raise HandshakeRefused(
                     403,
                     f"pages of {origin} may not connect: only those of this host may, "
@@ -135,6 +136,22 @@ cdef class WebSocketEndpoint(Endpoint):
                 403, f"pages of {origin} may not connect: the route's origins=[...] do not list them"
             )
         return 0
+
+
+cdef bint is_own_page(Exchange x) except -1:
+    """Whether the page that connects is of the host, and of the scheme, that the client sees."""
+    cdef Forwarded forwarded = x.forwarded()
+    cdef const Field* origin
+    cdef bytes host
+    if forwarded is None:
+        return same_origin(x.head)
+    origin = x.head.find(HEADER_ORIGIN)
+    if x.head.find_next(HEADER_ORIGIN, origin) is not NULL:
+        return False
+    if forwarded.scheme is not None and not x.head.text(origin.value).lower().startswith(forwarded.scheme + "://"):
+        return False
+    host = host_of(x).encode("latin-1")
+    return origin_is_of_host(x.head.at(origin.value), origin.value.size, host, len(host))
 
 
 cdef WebSocket new_websocket(WebSocketEndpoint endpoint, Exchange x):
@@ -497,12 +514,12 @@ cdef class WebSocket(Call):
 
     @property
     def scheme(self):
-        """"wss" or "ws", by the connection."""
-        return "wss" if self.connection.secure else "ws"
+        """"wss" or "ws": what trusted proxies say, else by the connection."""
+        return "wss" if scheme_of(self.x) == "https" else "ws"
 
     @property
     def url(self):
-        """The whole URL as it came: ``wss://example.com/chat?room=1``."""
+        """The whole URL as the client sees it: ``wss://example.com/chat?room=1``."""
         return self.scheme + "://" + Request(self.x).url.partition("://")[2]
 
     @property

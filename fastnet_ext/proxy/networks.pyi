@@ -1,0 +1,13 @@
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, final
+
+@final
+class Networks:
+    everything: bool
+    unix_peers: bool
+    items: tuple[str, ...]
+    def __init__(self, items: Iterable[str | IPv4Network | IPv6Network] = ()) -> None: ...
+    def __contains__(self, address: object) -> bool: ...
+    def trusts(self, peername: Any) -> bool: ...
+    def __len__(self) -> int: ...
