@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from fastnet.debugging.page import error_page, traceback_lines, wants_page
 from fastnet_ext.exchange.errors import ClientDisconnect, ExchangeError, Overloaded, PayloadTooLarge
 from fastnet_ext.exchange.request import Request
 from fastnet_ext.exchange.response import Response
@@ -108,8 +109,8 @@ def render_error(request: Request[Any], error: Exception) -> Response:
     """The answer to an exception that nothing else answers.
 
     What the peer did wrong is told; anything else is a 500 with the request's id, and the
-    traceback goes to the log ``fastnet.error``. With ``App(debug=True)`` the 500 names the
-    exception.
+    traceback goes to the log ``fastnet.error``. With ``App(debug=True)`` the 500 shows the
+    exception: a page for browsers, members of the problem for everybody else.
     """
     app = request.app
     if isinstance(error, HTTPException):
@@ -151,5 +152,8 @@ def _render_unexpected(request: Request[Any], error: Exception, debug: bool) -> 
     log.error("%s %s failed [request %s]", request.method, request.path, identity, exc_info=error, extra=extra)
     members: dict[str, Any] = {"request_id": identity}
     if debug:
+        if wants_page(request.headers.get("accept", "")):
+            return error_page(request, error)
         members["exception"] = f"{type(error).__qualname__}: {error}"
+        members["traceback"] = traceback_lines(error)
     return problem(500, "the server failed to answer; its log has the reason under the request id", **members)

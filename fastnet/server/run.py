@@ -11,6 +11,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from fastnet.debugging.dump import Dumper, dump_stacks_on_signal
+from fastnet.debugging.mode import enter_debug_mode
+
 from .config import Config
 from .server import Server
 
@@ -28,6 +31,9 @@ def run(app: App, config: Config) -> None:
     Raises :class:`~fastnet.server.config.ConfigError`, and what the lifespan's start-up raises.
     """
     _log_to_terminal()
+    dump_stacks_on_signal()
+    if config.debug:
+        enter_debug_mode()
     with asyncio.Runner(loop_factory=loop_factory(config)) as runner:
         runner.run(_serve(app, config))
 
@@ -62,12 +68,16 @@ async def _serve(app: App, config: Config) -> None:
         loop.add_signal_handler(number, on_signal, number)
     server = Server(app, config)
     await server.start()
+    assert server.state is not None
+    dumper = Dumper(server.state, config.log_mask)
+    dumper.install()
     try:
         log.info("listening on %s", server.url)
         await stop.wait()
         log.info("stopping: running requests get %g s", config.timeout_drain)
     finally:
         await server.stop()
+        dumper.remove()
         for number in (signal.SIGTERM, signal.SIGINT):
             with contextlib.suppress(ValueError):
                 loop.remove_signal_handler(number)

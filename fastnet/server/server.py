@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from fastnet.debugging.stalls import StallDetector
 from fastnet_ext.http1.reader import Limits as Http1Limits
 from fastnet_ext.net.connection import AsyncioConnection, Connection, Service
 from fastnet_ext.net.loop_state import LoopState
@@ -43,6 +44,9 @@ class Server:
         self._servers: list[asyncio.Server] = []
         self._executor: ThreadPoolExecutor | None = None
         self._tls: TlsContexts | None = None
+        self._stalls: StallDetector | None = None
+        # Whether the app and the loop were in debug mode before we put them into it; None when we did not.
+        self._before_debug: tuple[bool, bool] | None = None
 
     async def start(self) -> None:
         """Bind, run the start-up of the lifespan, then listen.
@@ -54,6 +58,8 @@ class Server:
         self._tls = make_contexts(config)
         sockets = _bind(config)
         try:
+            if config.debug:
+                self._enter_debug_mode(loop)
             self._executor = ThreadPoolExecutor(self.app.pool_size, thread_name_prefix="fastnet")
             self.state = LoopState(loop, self._executor, sweep_interval=_sweep_interval(config))
             service = self._service()
@@ -70,6 +76,15 @@ class Server:
             self._servers.append(
                 await loop.create_server(lambda: kind(state, service), sock=sock, backlog=config.backlog)
             )
+
+        if config.stall_threshold:
+            self._stalls = StallDetector(state, loop, config.stall_threshold)
+            self._stalls.start()
+
+    def _enter_debug_mode(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._before_debug = (self.app.debug, loop.get_debug())
+        self.app.debug = True
+        loop.set_debug(True)
 
     def _service(self) -> Service:
         config = self.config
@@ -123,6 +138,13 @@ class Server:
             # A turn of the loop for the parked tasks to end in.
             await asyncio.sleep(0)
             await asyncio.sleep(0)
+        if self._stalls is not None:
+            self._stalls.stop()
+            self._stalls = None
+        if self._before_debug is not None:
+            self.app.debug, loop_debug = self._before_debug
+            asyncio.get_running_loop().set_debug(loop_debug)
+            self._before_debug = None
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
 

@@ -28,7 +28,7 @@ cdef class Call:
     cdef Exchange x
     cdef HeaderBlock head
     cdef ConnectionInfo connection
-    cdef Route route            # None when no route was found
+    cdef readonly Route route   # None when no route was found
 
     # Decoded at first use, None before.
     cdef Headers _headers

@@ -4,7 +4,7 @@ from typing import Any, Generic, final, overload
 from typing_extensions import TypeVar
 
 from fastnet_ext.core.headers import HeaderBlock
-from fastnet_ext.exchange.exchange import Exchange
+from fastnet_ext.exchange.exchange import Exchange, Route
 from fastnet_ext.exchange.query import QueryParams as QueryParams
 from fastnet_ext.exchange.values import Address, State, TLSInfo
 
@@ -52,6 +52,8 @@ class Call:
     def state(self) -> Any: ...
     @property
     def app(self) -> Any: ...
+    @property
+    def route(self) -> Route | None: ...
     @property
     def deadline(self) -> float | None: ...
     @property
