@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
+from typing import Any
 
+import grpc
 import pytest
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame
 
 from fastnet import App, WebSocket, WebSocketDisconnect
+from tests.protos import greeter
 from tests.wire.h2peer import H2Peer
 from tests.wire.live import Live, Peer, live, until
+
+pb, pb_grpc = greeter()
 
 ANY_STREAM = 2**31 - 1
 HAND_SHAKE = (
@@ -217,6 +222,26 @@ def test_an_answer_that_waits_for_its_window_is_sent_to_its_end(server: Live) ->
         assert "END_STREAM" in frame.flags or "END_STREAM" in peer.frame(DataFrame).flags
         assert stopped is not None
         peer.sock.close()
+        stopped.result(10)
+
+
+# --- gRPC
+
+
+def test_a_call_in_flight_is_finished(seen: Seen) -> None:
+    class Servicer(pb_grpc.GreeterServicer):  # type: ignore[misc, name-defined]
+        async def SayHello(self, request: Any, context: Any) -> Any:
+            seen.append("begun")
+            await asyncio.sleep(0.3)
+            return pb.HelloReply(message=f"Hello, {request.name}!")
+
+    app = App()
+    pb_grpc.add_GreeterServicer_to_server(Servicer(), app.grpc)
+    with live(app) as server, grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        call = pb_grpc.GreeterStub(channel).SayHello.future(pb.HelloRequest(name="you"), timeout=20)
+        until(lambda: seen == ["begun"])
+        stopped = stop(server)
+        assert call.result().message == "Hello, you!"
         stopped.result(10)
 
 

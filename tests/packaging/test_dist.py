@@ -87,7 +87,7 @@ def sources(*suffixes: str) -> set[str]:
 def test_the_sdist_has_all_sources_and_nothing_built(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    wanted = sources(".py", ".pyx", ".pxd", ".pyi", ".h", ".typed")
+    wanted = sources(".py", ".pyx", ".pxd", ".pyi", ".h", ".typed", ".html")
     assert sorted(wanted - names) == []
     assert [name for name in names if name.endswith((".so", ".c", ".pyc")) or name.startswith("build/")] == []
     assert {"setup.py", "pyproject.toml", "README.md", "LICENSE"} <= names
@@ -97,7 +97,7 @@ def test_the_wheel_has_modules_stubs_and_markers(wheel: Path) -> None:
     assert wheel.name.startswith(f"fastnet_server-{fastnet.__version__}-")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    assert sorted(sources(".py", ".pyi", ".typed") - names) == []
+    assert sorted(sources(".py", ".pyi", ".typed", ".html") - names) == []
     compiled = {re.sub(r"\.[^/]*\.so$", ".pyx", name) for name in names if name.endswith(".so")}
     assert compiled == sources(".pyx")
     tops = {name.partition("/")[0] for name in names}
