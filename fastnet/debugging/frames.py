@@ -113,7 +113,7 @@ def _failure(error: BaseException, relation: str, seen: set[int]) -> Failure:
     return Failure(
         kind=name if module in ("builtins", "__main__") else f"{module}.{name}",
         message=mask_text(_text(error, MAX_MESSAGE)),
-        notes=tuple(mask_text(str(note)[:MAX_MESSAGE]) for note in _notes(error)[:20]),
+        notes=tuple(mask_text(_text(note, MAX_MESSAGE)) for note in _notes(error)[:20]),
         frames=tuple(_frame(frame, line, instruction) for frame, line, instruction in shown),
         left_out=len(calls) - len(shown),
         relation=relation,
@@ -223,9 +223,9 @@ def _value(value: Any) -> str:
     return mask_text(text)[:MAX_VALUE]
 
 
-def _text(error: BaseException, limit: int) -> str:
+def _text(value: object, limit: int) -> str:
     try:
-        text = str(error)
+        text = str(value)
     except Exception as second:
         return f"<its text failed with {type(second).__name__}>"
     return text if len(text) <= limit else text[:limit] + "…"

@@ -152,8 +152,12 @@ def _render_unexpected(request: Request[Any], error: Exception, debug: bool) -> 
     log.error("%s %s failed [request %s]", request.method, request.path, identity, exc_info=error, extra=extra)
     members: dict[str, Any] = {"request_id": identity}
     if debug:
-        if wants_page(request.headers.get("accept", "")):
-            return error_page(request, error)
-        members["exception"] = f"{type(error).__qualname__}: {error}"
-        members["traceback"] = traceback_lines(error)
+        # Exceptions may be of classes that nobody tested: their texts fail too.
+        try:
+            if wants_page(request.headers.get("accept", "")):
+                return error_page(request, error)
+            members["traceback"] = traceback_lines(error)
+            members["exception"] = f"{type(error).__qualname__}: {error}"
+        except Exception:
+            log.exception("the error of request %s could not be shown", identity, extra=extra)
     return problem(500, "the server failed to answer; its log has the reason under the request id", **members)

@@ -256,6 +256,23 @@ def test_an_exception_whose_text_fails() -> None:
     assert failure_of(Broken()).message == "<its text failed with RuntimeError>"
 
 
+@pytest.mark.parametrize("accept", [BROWSER, "*/*"])
+def test_an_error_that_cannot_be_shown_is_answered_all_the_same(accept: str) -> None:
+    class Broken(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no")
+
+    app = App(debug=True)
+
+    @app.get("/")
+    async def fails() -> str:
+        raise Broken
+
+    answer = ask(app, "/", f"accept: {accept}")
+    assert answer.status == 500
+    assert b"request_id" in answer.body
+
+
 def test_own_code_is_open_and_libraries_are_folded() -> None:
     text = page_of(raised(lambda: json.loads("{")))
     assert '<details class="own" open>' in text
