@@ -92,6 +92,7 @@ def engine_route(app: App, route: ResolvedRoute | None, endpoint: Endpoint, hand
             endpoint, handler=handler, guards=app.guards, on_error=app.answer_error, app=app, max_body=app.max_body
         )
     limit = route.options.get("max_in_flight")
+    times = {name: _least(name, route.options.get(name)) for name in ("timeout", "timeout_body", "rate_body")}
     return Route(
         endpoint,
         guards=app.guards if limit is None else (*app.guards, InFlightLimit(limit)),
@@ -99,11 +100,21 @@ def engine_route(app: App, route: ResolvedRoute | None, endpoint: Endpoint, hand
         methods=route.methods,
         param_names=param_names(route.path),
         max_body=route.options.get("max_body", app.max_body),
+        **times,
         cancel_on_disconnect=bool(route.options.get("cancel_on_disconnect", False)),
         handler=route.handler,
         on_error=app.answer_error,
         app=app,
     )
+
+
+def _least(name: str, value: float | None) -> float:
+    """A limit of a route; -1 is the listener's."""
+    if value is None:
+        return -1
+    if not value >= 0:
+        raise ValueError(f"{name} is {value}: it is at least 0, and 0 is no limit")
+    return value
 
 
 class Fallbacks:

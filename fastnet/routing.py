@@ -32,7 +32,10 @@ class RouteOptions(TypedDict, total=False):
     * ``name``: for listings; the function's.
     * ``inline``: the ``def`` handler is quick: it runs on the event loop, not in a thread.
     * ``max_body``: the largest request body in bytes; above it 413. The app's.
-    * ``max_in_flight``: how many requests are answered at once; above it 503.
+    * ``max_in_flight``: how many requests are answered at once; above it they wait for their turn, then 503.
+    * ``timeout``: seconds until the answer begins; then 503. The listener's ``timeout_handler``; 0: no limit.
+    * ``timeout_body``, ``rate_body``: seconds of silence in a request's body, and its bytes a second; then
+      408. The listener's; 0: no limit.
     * ``cancel_on_disconnect``: cancel the handler when the client leaves before the answer.
     * ``dependencies``: ``Depends(...)`` that run before the handler, their results dropped.
     * ``media_type``: of what a generator yields.
@@ -43,6 +46,9 @@ class RouteOptions(TypedDict, total=False):
     inline: bool
     max_body: int
     max_in_flight: int
+    timeout: float
+    timeout_body: float
+    rate_body: float
     cancel_on_disconnect: bool
     dependencies: Sequence[Any]
     media_type: str

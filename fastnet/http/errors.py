@@ -10,7 +10,13 @@ from typing import Any
 import orjson
 
 from fastnet.debugging.page import error_page, traceback_lines, wants_page
-from fastnet_ext.exchange.errors import ClientDisconnect, ExchangeError, Overloaded, PayloadTooLarge
+from fastnet_ext.exchange.errors import (
+    ClientDisconnect,
+    ExchangeError,
+    HandlerTimeout,
+    Overloaded,
+    PayloadTooLarge,
+)
 from fastnet_ext.exchange.request import Request
 from fastnet_ext.exchange.response import Response
 from fastnet_ext.serve.errors import RequestValidationError, UnsupportedMediaType
@@ -121,7 +127,7 @@ def render_error(request: Request[Any], error: Exception) -> Response:
         return problem(error.status, detail, errors=error.errors)
     if isinstance(error, UnsupportedMediaType):
         return problem(error.status, str(error), headers={"accept": error.wanted})
-    if isinstance(error, Overloaded):
+    if isinstance(error, Overloaded | HandlerTimeout):
         return problem(error.status, str(error), headers={"retry-after": str(error.retry_after)})
     if isinstance(error, ExchangeError) and 400 <= error.status < 500:
         return problem(error.status, str(error))

@@ -174,7 +174,10 @@ class ListenerSettings:
     )
     limit_in_flight: int = _setting(0, INTEGER, "requests at once in a worker; above it 503", "limits")
     limit_queue_time: float = _setting(
-        0.0, DURATION, "shed load (503) once the loop is this late for two intervals", "limits"
+        5.0,
+        DURATION,
+        "time a request may wait for its turn, and the loop may be behind; then 503; 0: no waiting",
+        "limits",
     )
 
     # --- time

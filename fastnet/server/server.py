@@ -10,13 +10,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from fastnet.debugging.stalls import StallDetector
-from fastnet_ext.http1.reader import Limits as Http1Limits
-from fastnet_ext.net.connection import AsyncioConnection, Connection, Service
+from fastnet_ext.net.connection import AsyncioConnection, Connection
 from fastnet_ext.net.loop_state import LoopState
-from fastnet_ext.net.protocols import OnePort
 
 from .config import Config, ConfigError
-from .proxies import proxies_of
+from .limits import service_of, sweep_interval
 from .tls import TlsContexts, make_contexts
 
 if TYPE_CHECKING:
@@ -61,8 +59,10 @@ class Server:
             if config.debug:
                 self._enter_debug_mode(loop)
             self._executor = ThreadPoolExecutor(self.app.pool_size, thread_name_prefix="fastnet")
-            self.state = LoopState(loop, self._executor, sweep_interval=_sweep_interval(config))
-            service = self._service()
+            self.state = LoopState(
+                loop, self._executor, sweep_interval=sweep_interval(config), memory_limit=config.limit_memory
+            )
+            service = service_of(self.app.build(), config.listeners[0], self._tls)
             await self.app.startup()
         except BaseException:
             for sock in sockets:
@@ -85,21 +85,6 @@ class Server:
         self._before_debug = (self.app.debug, loop.get_debug())
         self.app.debug = True
         loop.set_debug(True)
-
-    def _service(self) -> Service:
-        config = self.config
-        return Service(
-            self.app.build(),
-            OnePort(),
-            Http1Limits(request_line=config.limit_request_line, head=config.limit_head, fields=config.limit_fields),
-            proxies=proxies_of(config),
-            idle_timeout=config.timeout_idle,
-            head_timeout=config.timeout_head,
-            body_timeout=config.timeout_body,
-            write_timeout=config.timeout_write,
-            tls=self._tls,
-            tls_timeout=config.timeout_tls,
-        )
 
     def reload_certificates(self) -> bool:
         """Read certificates and keys again, for new connections; whether they could be used.
@@ -227,11 +212,3 @@ def _bind_failure(config: Config, error: OSError) -> str:
     if error.errno == 98:
         return f"{where} is taken by another process: stop that one, or choose another port with --port"
     return f"{where} cannot be listened on: {error.strerror}"
-
-
-def _sweep_interval(config: Config) -> float:
-    """Seconds between two looks at the deadlines: short limits want finer ones."""
-    shortest = min(
-        config.timeout_idle, config.timeout_head, config.timeout_tls, config.timeout_body, config.timeout_write
-    )
-    return min(max(shortest / 4, 0.05), 1.0)

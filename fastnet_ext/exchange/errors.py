@@ -7,6 +7,7 @@
   * ``RequestTimeout``: the body did not arrive in time. 408.
   * ``InvalidBody``: the body is not what ``request.json()`` or ``request.text()`` was told. 400, 415 or 422.
   * ``Overloaded``: too many requests are being answered already. 503.
+  * ``HandlerTimeout``: the handler did not answer in time. 503.
   * ``BodyConsumed``: the handler reads a body twice, or from two places at once. 500: a mistake of ours.
 """
 
@@ -14,6 +15,7 @@ __all__ = [
     "BodyConsumed",
     "ClientDisconnect",
     "ExchangeError",
+    "HandlerTimeout",
     "InvalidBody",
     "Overloaded",
     "PayloadTooLarge",
@@ -65,6 +67,16 @@ class Overloaded(ExchangeError):
     retry_after = 1
 
     def __init__(self, message: str = "too many requests are being answered; try again later") -> None:
+        super().__init__(message)
+
+
+class HandlerTimeout(ExchangeError, TimeoutError):
+    """The handler did not begin its answer within ``timeout_handler``, or its route's ``timeout``."""
+
+    status = 503
+    retry_after = 1
+
+    def __init__(self, message: str = "the server did not answer in time") -> None:
         super().__init__(message)
 
 

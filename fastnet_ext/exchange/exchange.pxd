@@ -18,6 +18,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 from fastnet_ext.core.buffer cimport Buffer
 from fastnet_ext.core.headers cimport HeaderBlock, Method, Span
 from fastnet_ext.exchange.head cimport ResponseHead
+from fastnet_ext.exchange.limits cimport Limit
 from fastnet_ext.proxy.forwarded cimport Forwarded, Proxies
 
 
@@ -45,6 +46,20 @@ cdef enum Gone:
     GONE_PROTOCOL = 4   # the peer broke the protocol or a limit
 
 
+cdef enum Admission:
+    # What a guard says of a request.
+    REFUSED = 0
+    ADMITTED = 1
+    WAITS = 2       # in the guard's queue
+
+
+cdef enum Overdue:
+    # How far a handler that did not answer in time has been taken.
+    OVERDUE_NOT = 0
+    OVERDUE_CANCELLED   # its Task was cancelled; the CancelledError has not come out yet
+    OVERDUE_ANSWERED    # what came out is being answered
+
+
 cdef class LoopLocal:
     """What the floors above the machines may use of one event loop."""
 
@@ -53,6 +68,12 @@ cdef class LoopLocal:
     cdef object executor    # runs `def` handlers: submit(call, *args)
     # The exchange whose endpoint is being started just now, None otherwise: what a stalled loop is asked for.
     cdef Exchange starting
+    # New requests may have to be refused: more is kept in buffers than may be, or `lag` is above 0, which is
+    # how many seconds the loop has been late at each of its latest sweeps, so that one stall is none.
+    cdef bint pressed
+    cdef bint over_memory
+    cdef double lag
+    cdef list overdue_threads   # futures of `def` handlers that were answered for and may still run
 
 
 cdef class ConnectionInfo:
@@ -61,6 +82,8 @@ cdef class ConnectionInfo:
     cdef readonly LoopLocal local
     cdef readonly bint secure
     cdef readonly object state      # a dict that lives as long as the connection; None until asked for
+    cdef double queue_time          # seconds that a request may wait for its turn; 0: it does not wait
+    cdef int64_t kept               # bytes that its exchanges keep in buffers
 
     # The proxies in front of the listener, None when it knows of none, and whether the peer is one of
     # those that are trusted: 0 or 1, -1 until somebody asks.
@@ -73,6 +96,9 @@ cdef class ConnectionInfo:
     cdef object peer_name(self)
     # Whether what the peer says of its own peers counts.
     cdef bint trusts_peer(self) except -1
+    # A limit turns its peer away, or cuts it off: count it and log it. `value` is the limit's own, `cutoff` the
+    # status of the answer or one of Cutoff.
+    cdef int over_limit(self, Limit which, double value, int cutoff) except -1
 
 
 cdef class Responder:
@@ -94,9 +120,19 @@ cdef class Responder:
 cdef class Guard:
     """Admits or refuses a request before its handler, in compiled code."""
 
-    # 1: admitted, `release` is owed. 0: refused, x.refusal says with what.
-    cdef int admit(self, Exchange x) except -1
+    # ADMITTED: `release` is owed. REFUSED: x.refusal says with what. WAITS: x.waits_for is this guard, which
+    # calls x.admitter.go_on once it has admitted x.
+    cdef Admission admit(self, Exchange x) except *
     cdef int release(self, Exchange x) except -1
+    # The exchange waits no longer: it is gone, or has waited for too long.
+    cdef int leave(self, Exchange x) except -1
+
+
+cdef class Admitter:
+    """Who brought an exchange to a guard that made it wait."""
+
+    # The guard has admitted it: go on where it was left.
+    cdef int go_on(self, Exchange x) except -1
 
 
 cdef class Observer:
@@ -121,6 +157,11 @@ cdef class Route:
     cdef readonly tuple methods
     cdef readonly tuple param_names
     cdef readonly int64_t max_body      # bytes
+    # Seconds until the answer begins, seconds of silence in a body, its bytes a second: 0 is no limit, and
+    # below 0 what the listener says.
+    cdef readonly double timeout
+    cdef readonly double timeout_body
+    cdef readonly double rate_body
     cdef readonly bint cancel_on_disconnect
     cdef readonly object handler        # the user's callable, for messages and documentation
     cdef readonly object on_error       # (exchange, exception) -> Response
@@ -165,6 +206,13 @@ cdef class Exchange:
     cdef Gone gone
     cdef bint finished                  # `finish` was called
     cdef uint32_t guards_held           # the first guards of route.guards that are owed a release
+    cdef Guard gate                     # the listener's guard, while it is owed a release; None
+    cdef Guard waits_for                # the guard in whose queue this is; None
+    cdef Admitter admitter              # set with it
+    cdef double deadline                # of the handler, or of the wait; 0 until a sweep has seen it
+    cdef Overdue overdue
+    cdef object task                    # what runs the handler, once it has really waited; None
+    cdef int64_t held                   # bytes that the responder keeps: see `hold`
     cdef object refusal                 # what a guard answers with: an exception
     cdef tuple observers
 
@@ -193,6 +241,12 @@ cdef class Exchange:
     cdef int writable(self) except -1
     # The answer is complete or given up: releases guards, tells observers, drops references.
     cdef int finish(self) except -1
+    # The responder keeps `size` bytes of input.
+    cdef inline int hold(self, int64_t size) noexcept:
+        if not self.finished:
+            self.connection.kept += size - self.held
+            self.held = size
+        return 0
 
     # Body, for the floors above.
     cdef bytes take_body(self)          # the complete body

@@ -16,6 +16,7 @@ class ConnectionInfo:
 
 class Responder: ...
 class Guard: ...
+class Admitter: ...
 class Observer: ...
 class Endpoint: ...
 
@@ -26,6 +27,9 @@ class Route:
     methods: tuple[str, ...]
     param_names: tuple[str, ...]
     max_body: int
+    timeout: float
+    timeout_body: float
+    rate_body: float
     cancel_on_disconnect: bool
     handler: Any
     on_error: Any
@@ -39,6 +43,9 @@ class Route:
         param_names: Sequence[str] = (),
         guards: Sequence[Guard] = (),
         max_body: int = 1048576,
+        timeout: float = -1,
+        timeout_body: float = -1,
+        rate_body: float = -1,
         cancel_on_disconnect: bool = False,
         handler: Any = None,
         on_error: Callable[[Any, Any], Response | Awaitable[Response]] | None = None,

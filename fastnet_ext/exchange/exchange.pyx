@@ -9,6 +9,7 @@ from libc.string cimport memcmp
 from fastnet_ext.core.buffer cimport buffer_append, buffer_free, buffer_init
 from fastnet_ext.core.debug cimport DEBUG, LIVE_EXCHANGE, born, died, invariant
 from fastnet_ext.core.scan cimport hex_digit
+from fastnet_ext.exchange.limits cimport LIMIT_BODY, Limit
 from fastnet_ext.exchange.errors import ClientDisconnect, PayloadTooLarge, RequestTimeout
 from fastnet_ext.proxy.forwarded cimport Forwarded, Proxies, read_forwarded
 
@@ -19,6 +20,7 @@ cdef class LoopLocal:
     def __init__(self, loop, executor=None):
         self.loop = loop
         self.executor = executor
+        self.overdue_threads = []
 
 
 cdef class ConnectionInfo:
@@ -37,6 +39,8 @@ cdef class ConnectionInfo:
         if self.peer_trusted < 0:
             self.peer_trusted = self.proxies.trusted.has_peer(self.peer_name())
         return self.peer_trusted
+    cdef int over_limit(self, Limit which, double value, int cutoff) except -1:
+        return 0
 
 
 cdef class Responder:
@@ -57,11 +61,19 @@ cdef class Responder:
 
 
 cdef class Guard:
-    cdef int admit(self, Exchange x) except -1:
-        return 1
+    cdef Admission admit(self, Exchange x) except *:
+        return ADMITTED
 
     cdef int release(self, Exchange x) except -1:
         return 0
+
+    cdef int leave(self, Exchange x) except -1:
+        return 0
+
+
+cdef class Admitter:
+    cdef int go_on(self, Exchange x) except -1:
+        raise NotImplementedError
 
 
 cdef class Observer:
@@ -80,13 +92,16 @@ cdef class Endpoint:
 cdef class Route:
     """One entry of the routing table.
 
-    ``max_body`` is in bytes. ``on_error(request, exception)`` returns a ``Response`` or a
-    coroutine of one.
+    ``max_body`` is in bytes. ``timeout`` (seconds until the answer begins), ``timeout_body`` (seconds
+    of silence in a request's body) and ``rate_body`` (its bytes a second) are the listener's when they
+    are below 0, and none at 0. ``on_error(request, exception)`` returns a ``Response`` or a coroutine of
+    one.
     """
 
     def __init__(
         self, Endpoint endpoint, *, str path="", methods=(), param_names=(), guards=(), max_body=1024 * 1024,
-        bint cancel_on_disconnect=False, handler=None, on_error=None, app=None,
+        double timeout=-1, double timeout_body=-1, double rate_body=-1, bint cancel_on_disconnect=False,
+        handler=None, on_error=None, app=None,
     ):
         self.endpoint = endpoint
         self.path = path
@@ -94,6 +109,9 @@ cdef class Route:
         self.param_names = tuple(param_names)
         self.guards = tuple(guards)
         self.max_body = max_body
+        self.timeout = timeout
+        self.timeout_body = timeout_body
+        self.rate_body = rate_body
         self.cancel_on_disconnect = cancel_on_disconnect
         self.handler = handler
         self.on_error = on_error
@@ -112,6 +130,8 @@ cdef class Exchange:
         born(LIVE_EXCHANGE)
 
     def __dealloc__(self):
+        if self.connection is not None:
+            self.connection.kept -= <int64_t>self.body_buffer.size
         buffer_free(&self.body_buffer)
         died(LIVE_EXCHANGE)
 
@@ -126,10 +146,11 @@ cdef class Exchange:
                 self.content_length < 0 or self.body_mode == BODY_STREAM
                 or self.body_received + size <= self.content_length
             )
+        self.body_received += size
         if self.body_mode == BODY_IGNORE or self.body_error is not None or self.ended:
             return 0
-        self.body_received += size
         if self.route is not None and self.body_received > self.route.max_body and self.body_mode != BODY_STREAM:
+            self.connection.over_limit(LIMIT_BODY, <double>self.route.max_body, 413)
             self._fail_body(PayloadTooLarge(self.route.max_body))
             return 0
         if self.body_mode == BODY_STREAM:
@@ -139,6 +160,7 @@ cdef class Exchange:
             return 0
         if buffer_append(&self.body_buffer, data, size) < 0:
             raise MemoryError()
+        self.connection.kept += size
         if self.body_waiter is not None:
             self._wake_reader()
         elif not self.collecting and self.body_buffer.size > BODY_HIGH_WATER and not self.body_paused:
@@ -161,7 +183,7 @@ cdef class Exchange:
 
     cdef int ready(self) except -1:
         cdef LoopLocal local = self.connection.local
-        if self.started or self.gone or self.ended:
+        if self.started or self.gone or self.ended or self.waits_for is not None:
             return 0
         if self.body_mode == BODY_WHOLE and not self.body_complete and self.body_error is None:
             self.want_body()
@@ -195,11 +217,13 @@ cdef class Exchange:
     cdef bytes take_body(self):
         if self.body is None:
             self.body = PyBytes_FromStringAndSize(self.body_buffer.data, self.body_buffer.size)
+            self.connection.kept -= <int64_t>self.body_buffer.size
             buffer_free(&self.body_buffer)
         return self.body
 
     cdef bytes take_chunk(self):
         cdef bytes chunk = PyBytes_FromStringAndSize(self.body_buffer.data, self.body_buffer.size)
+        self.connection.kept -= <int64_t>self.body_buffer.size
         buffer_free(&self.body_buffer)
         if self.body_paused:
             self.body_paused = False
@@ -255,17 +279,26 @@ cdef class Exchange:
             invariant(not self.ended or self.status != 0)
             invariant(self.guards_held == 0 or self.guards_held <= <uint32_t>len(self.route.guards))
         self.finished = True
+        if self.waits_for is not None:
+            self.waits_for.leave(self)
+        if self.held:
+            self.connection.kept -= self.held
+            self.held = 0
         if self.route is not None:
             for i in range(self.guards_held):
                 guard = <Guard>self.route.guards[i]
                 guard.release(self)
             self.guards_held = 0
+        if self.gate is not None:
+            guard, self.gate = self.gate, None
+            guard.release(self)
         if self.observers is not None:
             for observer in self.observers:
                 observer.on_done(self)
         self.responder = None
         self.request = None
         self.call = None
+        self.task = None
         # Tracebacks hold the frames that hold the request.
         self.body_error = self.refusal = None
         return 0

@@ -84,6 +84,7 @@ cdef class Reader:
     # waits for them, but they say what was wrong.
     cdef readonly int error_status
     cdef const char* error_reason
+    cdef bint too_many_fields       # that is the error
 
     # Where the reading stands. `remaining`: bytes of the body or of the chunk still to come.
     # `saved`: the fields of a head that came in pieces; NULL while heads come whole.

@@ -38,6 +38,7 @@ from fastnet_ext.http1.head cimport (
     RESULT_DONE,
     RESULT_MORE,
     RESULT_NOT_HTTP,
+    RESULT_TOO_MANY_FIELDS,
     RESULT_TOO_MANY_INTERIM,
     RESULT_TRUNCATED,
     begin_chunks,
@@ -188,6 +189,7 @@ cdef class Reader:
             return NOT_HTTP
         self.error_status = ANSWERS[<int>result].status
         self.error_reason = ANSWERS[<int>result].sentence
+        self.too_many_fields = result == RESULT_TOO_MANY_FIELDS
         self.state = STATE_FAILED
         return FAILED
 

@@ -36,6 +36,7 @@ typedef struct {
     fn_stream_list ready;
     int update_due; /* the next header block must say that we use no dynamic table */
     uint64_t data_frames; /* sent so far */
+    size_t queued; /* bytes of DATA that wait on all streams together */
 } fn_sending;
 
 static inline int fn_sending_may(const fn_stream *s) {
@@ -95,7 +96,10 @@ static inline int fn_sending_queue(fn_sending *o, fn_stream *s, fn_chunk_kind ki
     if (s->last) s->last->next = c;
     else s->first = c;
     s->last = c;
-    if (kind == FN_CHUNK_DATA) s->queued += size;
+    if (kind == FN_CHUNK_DATA) {
+        s->queued += size;
+        o->queued += size;
+    }
     fn_sending_review(o, s);
     return 0;
 }
@@ -111,6 +115,7 @@ static inline void fn_sending_pop(fn_stream *s) {
 /* Drop the whole queue: the stream was reset. */
 static inline void fn_sending_drop(fn_sending *o, fn_stream *s) {
     while (s->first) fn_sending_pop(s);
+    o->queued -= s->queued;
     s->queued = 0;
     fn_list_remove(&o->ready, FN_LIST_READY, s);
 }
@@ -138,6 +143,7 @@ static inline fn_sent fn_sending_frame(fn_sending *o, fn_stream *s) {
         c->data += part;
         c->size -= part;
         s->queued -= part;
+        o->queued -= part;
         if (!whole) return FN_SENT_PART;
         fn_sending_pop(s);
     }

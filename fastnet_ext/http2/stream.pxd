@@ -109,6 +109,7 @@ cdef extern from "fastnet_ext/http2/sending.h":
         StreamList ready
         bint update_due
         uint64_t data_frames
+        size_t queued               # bytes of DATA that wait on all streams together
 
     # -1 when memory is out (no Python exception is set).
     void sending_review "fn_sending_review" (Sending* o, Stream* s) noexcept

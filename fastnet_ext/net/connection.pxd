@@ -1,12 +1,14 @@
 """One accepted socket: the asyncio protocol, its output, and what carries exchanges over it."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from fastnet_ext.core.buffer cimport Buffer
-from fastnet_ext.exchange.exchange cimport ConnectionInfo
+from fastnet_ext.exchange.exchange cimport Exchange
+from fastnet_ext.exchange.limits cimport Limit
 from fastnet_ext.http1.reader cimport Limits as Http1Limits
 from fastnet_ext.http2.limits cimport Limits as Http2Limits
-from fastnet_ext.net.loop_state cimport LoopState
+from fastnet_ext.net.loop_state cimport LoopState, Member
+from fastnet_ext.net.progress cimport Progress
 from fastnet_ext.net.tls cimport TlsLayer, TlsSource
 from fastnet_ext.proxy.forwarded cimport Proxies
 from fastnet_ext.serve.dispatch cimport Dispatcher
@@ -29,8 +31,7 @@ cdef enum Clock:
     CLOCK_IDLE      # between requests
     CLOCK_HEAD      # a head has begun
     CLOCK_BODY      # the peer owes us body bytes
-    CLOCK_STREAMS   # until the next look at which of many exchanges have stalled; no error by itself
-    CLOCK_WRITE     # the peer does not take what we write
+    CLOCK_WRITE     # the peer does not take what we write: its progress is looked at, nothing else
     CLOCK_TLS       # the TLS hand-shake
     CLOCK_LINGER    # answered and half closed; waiting for the peer's end
 
@@ -45,7 +46,10 @@ cdef class Negotiator:
 
 
 cdef class Service:
-    """What the connections of one listener serve, and how long they wait: all constant."""
+    """What the connections of one listener serve, and what limits them: all constant."""
+
+    cdef readonly str name              # of the listener, for the log
+    cdef readonly bint silent           # its log has no lines about limits
 
     cdef readonly Dispatcher dispatcher
     cdef readonly Negotiator negotiator
@@ -53,13 +57,21 @@ cdef class Service:
     cdef readonly Http2Limits http2
     cdef readonly TlsSource tls     # None: the port is not encrypted
     cdef readonly Proxies proxies       # in front of the listener; None when nothing is known of any
-    # Seconds.
+    # Seconds; what was given as 0 is infinite.
     cdef readonly double idle_timeout
     cdef readonly double head_timeout
     cdef readonly double body_timeout
     cdef readonly double write_timeout
+    cdef readonly double handler_timeout
     cdef readonly double linger_timeout
     cdef readonly double tls_timeout
+    cdef readonly double queue_time     # 0: requests do not wait for their turn
+    # Bytes a second; 0: none.
+    cdef readonly double body_rate
+    cdef readonly double write_rate
+    # Open connections of the loop, and of one address; 0: none.
+    cdef readonly Py_ssize_t connections
+    cdef readonly Py_ssize_t connections_per_address
 
 
 cdef class Carrier:
@@ -80,6 +92,12 @@ cdef class Carrier:
     cdef int lost(self) except -1
     # The peer takes output again.
     cdef int writable(self) except -1
+    # Look at the progress and the deadlines of what runs: see Member.look.
+    cdef int look(self, double elapsed, double late) except -1
+    # Bytes that the protocol keeps of its own, beside those of its exchanges.
+    cdef int64_t buffered(self) noexcept
+    # The peer takes no output, or too little: end everything.
+    cdef int congested_for_good(self) except -1
     # A deadline ran out.
     cdef int expired(self, Clock clock) except -1
     # Finish what runs, then close. What is on its way from a peer that has not heard of it is answered too.
@@ -93,7 +111,7 @@ cdef class Carrier:
     cdef list exchanges(self)
 
 
-cdef class Connection(ConnectionInfo):
+cdef class Connection(Member):
     cdef LoopState loop_state
     cdef Service service
     cdef Carrier carrier            # None until the first bytes or ALPN chose one
@@ -123,12 +141,17 @@ cdef class Connection(ConnectionInfo):
     cdef Buffer carry
     cdef size_t carry_used
     cdef bint read_paused
+    cdef bint held_back             # we do not read on since too much is kept in buffers
     cdef bint eof
     cdef bint resume_scheduled
     cdef bint draining
     cdef size_t lingered
+    cdef bint relinquished          # cut off for what it kept: it counts no more
+    cdef object address             # its key in loop_state.addresses; None: it is not counted
 
-    # --- time
+    # --- time. `handed`: bytes that were given to the transport, for the progress of what it keeps.
+    cdef int64_t handed
+    cdef Progress writing
     cdef Clock clock
     cdef double deadline            # by loop_state.now; meaningless with CLOCK_NONE
 
@@ -143,16 +166,29 @@ cdef class Connection(ConnectionInfo):
         if not self.write_paused:
             self.clock = CLOCK_NONE
         elif self.clock != CLOCK_WRITE:
-            self.start_clock(CLOCK_WRITE, self.service.write_timeout)
+            self.clock = CLOCK_WRITE
         return 0
 
     # Bytes of the carry that nobody has used yet.
     cdef inline size_t waiting(self) noexcept:
         return self.carry.size - self.carry_used
 
+    # Whether the answer to an exchange has begun in time. The clock starts when a sweep sees it first.
+    cdef int look_at_answer(self, Exchange x, double elapsed, double late) except -1
+    # The limits of x's body, its route's or ours.
+    cdef double body_timeout_of(self, Exchange x) noexcept
+    cdef double body_rate_of(self, Exchange x) noexcept
+
     cdef str _state(self, bint busy)
     cdef void _check(self) noexcept
     cdef int _received(self, char* data, size_t size) except -1
+    cdef bint _admit(self) except -1
+    cdef int _turn_away(self, Limit which, double value, int status) except -1
+    cdef bint _count_address(self, object peer) except -1
+    cdef int _look(self, double elapsed, double late) except -1
+    cdef int _look_at_output(self, double elapsed) except -1
+    cdef int _check_deadline(self, double late) except -1
+    cdef int _account(self) except -1
     cdef int _input(self, char* data, size_t size, bint from_carry) except -1
     cdef int _input_ended(self) except -1
     cdef int _keep(self, const char* data, size_t size) except -1

@@ -9,6 +9,8 @@ the batch of input that caused it, or at the end of the tick when a handler wrot
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EINTR, errno
+from libc.math cimport INFINITY
+from libc.stdint cimport int64_t
 from libc.string cimport memset
 
 import asyncio
@@ -21,10 +23,15 @@ from fastnet_ext.core.buffer cimport (
 )
 from fastnet_ext.core.debug cimport DEBUG, LIVE_CONNECTION, born, died, invariant
 from fastnet_ext.exchange.describe cimport describe
-from fastnet_ext.exchange.exchange cimport ConnectionInfo
+from fastnet_ext.exchange.exchange cimport BODY_STREAM, Exchange
+from fastnet_ext.exchange.limits cimport (
+    CUT_CLOSED, CUT_RESET, LIMIT_ADDRESS, LIMIT_CONNECTIONS, LIMIT_HEAD_TIME, LIMIT_MEMORY, LIMIT_TLS_TIME,
+    LIMIT_WRITE_RATE, LIMIT_WRITE_TIME, Limit, limit_row,
+)
 from fastnet_ext.http1.reader cimport Limits as Http1Limits
 from fastnet_ext.http2.limits cimport Limits as Http2Limits
-from fastnet_ext.net.loop_state cimport DRAIN_SLOW, PLAIN_BUFFER, LoopState
+from fastnet_ext.net.loop_state cimport DRAIN_SLOW, PLAIN_BUFFER, READ_BUFFER, LoopState, Member
+from fastnet_ext.net.progress cimport PACE_FINE, PACE_SILENT, Pace, Progress, progress_look, unacknowledged
 from fastnet_ext.net.refusals cimport refusal
 from fastnet_ext.net.tls cimport (
     TLS_ENDED, TLS_FRUITLESS, TLS_HANDSHAKING, TLS_OPEN, TLS_PIECE, TlsLayer, TlsSource,
@@ -35,6 +42,7 @@ from fastnet_ext.serve.dispatch cimport Dispatcher
 
 cdef extern from "sys/socket.h" nogil:
     ssize_t c_send "send" (int fd, const void* data, size_t size, int flags)
+    ssize_t c_recv "recv" (int fd, void* data, size_t size, int flags)
     int MSG_DONTWAIT
     int MSG_NOSIGNAL
 
@@ -53,27 +61,46 @@ cdef extern from "sys/socket.h" nogil:
 cdef object log = logging.getLogger("fastnet.error")
 cdef object SSLError = ssl.SSLError
 
+# What an IPv4 address begins with where it is written as an IPv6 one: RFC 4291, 2.5.5.2.
+cdef bytes MAPPED = b"\0" * 10 + b"\xff\xff"
+
 
 @cython.final
 cdef class Service:
-    """What the connections of a listener serve. Timeouts are in seconds."""
+    """What the connections of a listener called ``name`` serve.
+
+    Timeouts are in seconds, rates in bytes a second, ``connections`` and ``connections_per_address`` count
+    open ones; 0 is no limit. ``queue_time`` is how long a request may wait for its turn, 0 not at all.
+    ``silent``: the log says nothing of whom the limits cut off.
+    """
 
     def __init__(
-        self, Dispatcher dispatcher, Negotiator negotiator, Http1Limits http1=None, Http2Limits http2=None, *, Proxies proxies=None, double idle_timeout=75, double head_timeout=10,
-        double body_timeout=30, double write_timeout=30, double linger_timeout=2, TlsSource tls=None, double tls_timeout=10,
+        self, Dispatcher dispatcher, Negotiator negotiator, Http1Limits http1=None, Http2Limits http2=None, *,
+        str name="main", bint silent=False, double idle_timeout=75, double head_timeout=10, double body_timeout=30,
+        double write_timeout=30, double handler_timeout=60, double linger_timeout=2, double queue_time=5,
+        double body_rate=240, double write_rate=240, Py_ssize_t connections=0, Py_ssize_t connections_per_address=0,
+        Proxies proxies=None, TlsSource tls=None, double tls_timeout=10,
     ):
+        self.name = name
+        self.silent = silent
         self.dispatcher = dispatcher
         self.negotiator = negotiator
         self.http1 = http1 if http1 is not None else Http1Limits()
         self.http2 = http2 if http2 is not None else Http2Limits()
         self.proxies = proxies
-        self.idle_timeout = idle_timeout
-        self.head_timeout = head_timeout
-        self.body_timeout = body_timeout
-        self.write_timeout = write_timeout
+        self.idle_timeout = idle_timeout or INFINITY
+        self.head_timeout = head_timeout or INFINITY
+        self.body_timeout = body_timeout or INFINITY
+        self.write_timeout = write_timeout or INFINITY
+        self.handler_timeout = handler_timeout or INFINITY
         self.linger_timeout = linger_timeout
         self.tls = tls
         self.tls_timeout = tls_timeout
+        self.queue_time = queue_time
+        self.body_rate = body_rate
+        self.write_rate = write_rate
+        self.connections = connections
+        self.connections_per_address = connections_per_address
 
 
 cdef class Negotiator:
@@ -103,6 +130,15 @@ cdef class Carrier:
     cdef int writable(self) except -1:
         raise NotImplementedError
 
+    cdef int look(self, double elapsed, double late) except -1:
+        return 0
+
+    cdef int64_t buffered(self) noexcept:
+        return 0
+
+    cdef int congested_for_good(self) except -1:
+        raise NotImplementedError
+
     cdef int expired(self, Clock clock) except -1:
         raise NotImplementedError
 
@@ -122,7 +158,7 @@ cdef class Carrier:
         raise NotImplementedError
 
 
-cdef class Connection(ConnectionInfo):
+cdef class Connection(Member):
     """The protocol object of one connection: ``loop.create_server(lambda: Connection(state, service), …)``."""
 
     def __cinit__(self):
@@ -136,6 +172,7 @@ cdef class Connection(ConnectionInfo):
         self.local = loop_state.local
         self.service = service
         self.proxies = service.proxies
+        self.queue_time = service.queue_time
 
     def __dealloc__(self):
         buffer_free(&self.out)
@@ -160,6 +197,8 @@ cdef class Connection(ConnectionInfo):
                 # per small answer (Nagle against delayed acknowledgements).
                 raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.fd = raw.fileno()
+        if not self._admit():
+            return
         self.loop_state.add(self)
         self.number = self.loop_state.counts.connections
         self.opened = self.local.loop.time()
@@ -169,6 +208,57 @@ cdef class Connection(ConnectionInfo):
             self.start_clock(CLOCK_TLS, self.service.tls_timeout)
         else:
             self.start_clock(CLOCK_HEAD, self.service.head_timeout)
+
+    cdef bint _admit(self) except -1:
+        """Whether there is room for one more connection; one without is sent away before it is read."""
+        cdef LoopState state = self.loop_state
+        cdef Service service = self.service
+        if service.connections and state.counts.connections_open >= <size_t>service.connections:
+            self._turn_away(LIMIT_CONNECTIONS, <double>service.connections, 503)
+        elif state.local.over_memory and service.dispatcher.sheds:
+            self._turn_away(LIMIT_MEMORY, <double>state.memory_limit, 503)
+        elif service.connections_per_address and not self._count_address(self.peer_name()):
+            self._turn_away(LIMIT_ADDRESS, <double>service.connections_per_address, 429)
+        else:
+            return True
+        return False
+
+    cdef bint _count_address(self, object peer) except -1:
+        """Whether the address may have one more connection, which is counted until it is lost."""
+        cdef object key = address_key(peer)
+        cdef dict addresses = self.loop_state.addresses
+        cdef Py_ssize_t count
+        if key is None or self.trusts_peer():
+            # A proxy speaks for many.
+            return True
+        count = addresses.get(key, 0)
+        if count >= self.service.connections_per_address:
+            return False
+        addresses[key] = count + 1
+        self.address = key
+        return True
+
+    cdef int _turn_away(self, Limit which, double value, int status) except -1:
+        """Say so at once, where plain HTTP/1 can be said, and close; nothing is read or kept for it."""
+        cdef LoopState state = self.loop_state
+        cdef Buffer answer
+        state.counts.connections += 1
+        self.over_limit(which, value, CUT_CLOSED if self.encrypted else status)
+        self.closing = True
+        if self.fd >= 0 and not self.encrypted:
+            buffer_init(&answer)
+            try:
+                refusal(&answer, state.date(), status, limit_row(which).what)
+                # What has arrived already is dropped: unread, it would turn the close into a reset that may
+                # overtake the answer.
+                c_recv(self.fd, state.read_buffer, READ_BUFFER, MSG_DONTWAIT)
+                c_send(self.fd, answer.data, answer.size, MSG_DONTWAIT | MSG_NOSIGNAL)
+            finally:
+                buffer_free(&answer)
+            self.transport.close()
+        else:
+            self.transport.abort()
+        return 0
 
     def get_buffer(self, hint):
         return self.loop_state.read_view
@@ -201,7 +291,7 @@ cdef class Connection(ConnectionInfo):
     def pause_writing(self):
         self.write_paused = True
         if self.clock != CLOCK_LINGER:
-            self.start_clock(CLOCK_WRITE, self.service.write_timeout)
+            self.clock = CLOCK_WRITE
 
     def resume_writing(self):
         self.write_paused = False
@@ -235,6 +325,8 @@ cdef class Connection(ConnectionInfo):
         self.gone = self.closing = True
         self.loop_state.discard(self)
         self.clock = CLOCK_NONE
+        if self.address is not None:
+            self._leave_address()
         self.carry_used = 0
         self.carrier = None
         self.transport = None
@@ -249,6 +341,13 @@ cdef class Connection(ConnectionInfo):
             except Exception:
                 self.loop_state.counts.internal += 1
                 log.exception("a connection could not be cleaned up")
+
+    def _leave_address(self):
+        cdef dict addresses = self.loop_state.addresses
+        cdef Py_ssize_t count = addresses.pop(self.address) - 1
+        if count:
+            addresses[self.address] = count
+        self.address = None
 
     # --- input
 
@@ -319,7 +418,7 @@ cdef class Connection(ConnectionInfo):
             return 0
         if waiting > CARRY_LIMIT and (self.write_paused or self.resume_scheduled or not self.carrier.idle()):
             return self.pause_reading()
-        if self.read_paused and not self.carrier.input_paused and 2 * waiting <= CARRY_LIMIT:
+        if self.read_paused and not self.held_back and not self.carrier.input_paused and 2 * waiting <= CARRY_LIMIT:
             return self.resume_reading()
         return 0
 
@@ -386,7 +485,10 @@ cdef class Connection(ConnectionInfo):
             elif self.out.capacity:
                 self.loop_state.take_back(&self.out)
             if carrier is None or self.write_paused or self.closing or not carrier.refill():
-                return 0
+                break
+        if self.kept or self.accounted or self.carry.size or (carrier is not None and carrier.buffered()):
+            self._account()
+        return 0
 
     cdef int _send(self, const char* data, Py_ssize_t size, object owner) except -1:
         """Write `out` and then `data`."""
@@ -425,6 +527,7 @@ cdef class Connection(ConnectionInfo):
         self.loop_state.counts.bytes_sent += total
         if sent < total:
             self.sending = True
+            self.handed += total - sent
             if self.fd >= 0:
                 self.transport_busy = True
             if sent < <ssize_t>self.out.size:
@@ -438,6 +541,7 @@ cdef class Connection(ConnectionInfo):
                 else:
                     self.transport.write(PyBytes_FromStringAndSize(data + sent, size - sent))
             self.sending = False
+            self._account()
         self.out.size = 0
         if not self.corked:
             self.loop_state.take_back(&self.out)
@@ -455,13 +559,14 @@ cdef class Connection(ConnectionInfo):
             self.loop_state.schedule_flush(self)
         return 0
 
-    def _flush_tick(self):
+    cdef int flush_tick(self) except -1:
         self.flush_pending = False
         if not self.gone:
             try:
                 self.flush()
             except Exception:
                 self._crashed()
+        return 0
 
     cdef bint congested(self) noexcept:
         return self.write_paused or self.out.size > OUTPUT_HIGH_WATER
@@ -634,7 +739,7 @@ cdef class Connection(ConnectionInfo):
             self.start_clock(CLOCK_LINGER, self.service.linger_timeout)
         else:
             self.transport.close()
-            self.start_clock(CLOCK_LINGER, self.service.write_timeout)
+            self.start_clock(CLOCK_LINGER, self.service.linger_timeout)
         return 0
 
     cdef int abort(self) except -1:
@@ -643,27 +748,163 @@ cdef class Connection(ConnectionInfo):
             self.transport.abort()
         return 0
 
-    def _check_deadline(self, double late):
-        """Act on a deadline that is over; `late` seconds of it the loop was blocked."""
-        if self.clock == CLOCK_NONE:
-            return
-        self.deadline += late
-        if self.loop_state.now < self.deadline:
-            return
-        if self.clock == CLOCK_LINGER or self.carrier is None:
-            if self.clock == CLOCK_TLS:
-                self.loop_state.counts.timeouts += 1
-                self.loop_state.counts.tls_failed += 1
-            self.clock = CLOCK_NONE
-            self.abort()
-            return
-        if self.clock != CLOCK_IDLE and self.clock != CLOCK_STREAMS:
-            self.loop_state.counts.timeouts += 1
+    # --- limits
+
+    cdef int over_limit(self, Limit which, double value, int cutoff) except -1:
+        cdef LoopState state = self.loop_state
+        cdef Service service = self.service
+        if which == LIMIT_MEMORY:
+            value = <double>state.memory_limit
+        return state.limits.add(
+            which, value, cutoff, service.name, self.peer_name(), service.silent, self.local.loop.time()
+        )
+
+    cdef int look(self, double elapsed, double late) except -1:
         try:
-            self.carrier.expired(self.clock)
-            self.flush()
+            self._look(elapsed, late)
         except Exception:
             self._crashed()
+        return 0
+
+    cdef int _look(self, double elapsed, double late) except -1:
+        if self.gone:
+            return 0
+        if self.held_back:
+            # It is us who do not read.
+            late += elapsed
+        if self.write_paused or self.transport_busy or self.closing:
+            self._look_at_output(elapsed)
+        if self.clock != CLOCK_NONE and self.clock != CLOCK_WRITE:
+            self._check_deadline(late)
+        if self.carrier is not None and not self.closing:
+            self.carrier.look(elapsed, late)
+        if self.accounted:
+            self._account()
+        return 0
+
+    cdef int _look_at_output(self, double elapsed) except -1:
+        """How the peer gets on with what the transport keeps for it."""
+        cdef Service service = self.service
+        cdef int64_t left
+        cdef Pace pace
+        if self.transport is None:
+            return 0
+        left = self.transport.get_write_buffer_size()
+        if left == 0 and not self.write_paused:
+            self.transport_busy = self.writing.waiting = False
+            return 0
+        raw = self.transport.get_extra_info("socket")
+        if raw is not None:
+            left += unacknowledged(raw.fileno())
+        pace = progress_look(
+            &self.writing, self.handed - left, elapsed, service.write_timeout, service.write_rate, service.write_timeout
+        )
+        if pace == PACE_FINE:
+            return 0
+        self.loop_state.counts.timeouts += 1
+        if pace == PACE_SILENT:
+            self.over_limit(LIMIT_WRITE_TIME, service.write_timeout, CUT_RESET)
+        else:
+            self.over_limit(LIMIT_WRITE_RATE, service.write_rate, CUT_RESET)
+        if self.carrier is not None and not self.closing:
+            self.carrier.congested_for_good()
+        return self.abort()
+
+    cdef int _check_deadline(self, double late) except -1:
+        """Act on a deadline that is over; `late` seconds of it the loop was blocked."""
+        self.deadline += late
+        if self.loop_state.now < self.deadline:
+            return 0
+        if self.clock == CLOCK_LINGER:
+            if self.transport is not None and (
+                self.transport.get_write_buffer_size() or (self.tls is not None and self.tls.queued)
+            ):
+                # The answer itself is not through yet, and gets on: see _look_at_output.
+                return self.start_clock(CLOCK_LINGER, self.service.linger_timeout)
+            self.clock = CLOCK_NONE
+            return self.abort()
+        if self.clock != CLOCK_IDLE:
+            self.loop_state.counts.timeouts += 1
+        if self.carrier is None:
+            if self.clock == CLOCK_TLS:
+                self.loop_state.counts.tls_failed += 1
+                self.over_limit(LIMIT_TLS_TIME, self.service.tls_timeout, CUT_CLOSED)
+            else:
+                self.over_limit(LIMIT_HEAD_TIME, self.service.head_timeout, CUT_CLOSED)
+            self.clock = CLOCK_NONE
+            return self.abort()
+        self.carrier.expired(self.clock)
+        return self.flush()
+
+    cdef int look_at_answer(self, Exchange x, double elapsed, double late) except -1:
+        cdef double now = self.loop_state.now
+        cdef double seconds
+        if x.status or x.gone or x.ended:
+            return 0
+        if x.waits_for is None and (not x.started or x.body_mode == BODY_STREAM):
+            return 0
+        if x.waits_for is not None:
+            seconds = self.queue_time
+        else:
+            seconds = x.route.timeout if x.route.timeout >= 0 else self.service.handler_timeout
+        if seconds == 0:
+            return 0
+        if x.deadline == 0:
+            x.deadline = now + seconds
+            return 0
+        x.deadline += late
+        if x.body_waiter is not None and not x.overdue:
+            # The handler waits for its peer, whose body has limits of its own.
+            x.deadline += elapsed
+        if now < x.deadline:
+            return 0
+        if x.waits_for is not None:
+            x.deadline = 0
+            return self.service.dispatcher.shed(x)
+        if not x.overdue:
+            self.loop_state.counts.timeouts += 1
+        return self.service.dispatcher.expire(x, seconds, now, 2 * self.loop_state.sweep_interval)
+
+    cdef double body_timeout_of(self, Exchange x) noexcept:
+        if x.route is None or x.route.timeout_body < 0:
+            return self.service.body_timeout
+        return x.route.timeout_body or INFINITY
+
+    cdef double body_rate_of(self, Exchange x) noexcept:
+        return self.service.body_rate if x.route is None or x.route.rate_body < 0 else x.route.rate_body
+
+    cdef int _account(self) except -1:
+        """Tell the loop's state what is kept here; read no further body while that is too much."""
+        cdef int64_t held = self.kept + <int64_t>self.carry.size
+        cdef LoopState state = self.loop_state
+        if self.gone or self.relinquished:
+            return 0
+        if self.carrier is not None:
+            held += self.carrier.buffered()
+        if (self.transport_busy or self.write_paused) and self.transport is not None:
+            held += <int64_t>self.transport.get_write_buffer_size()
+        if self.tls is not None:
+            held += <int64_t>self.tls.queued
+        if held != self.accounted:
+            state.account(self, held)
+        if state.local.over_memory and held and not self.held_back and not self.closing and not self.read_paused:
+            self.held_back = True
+            self.pause_reading()
+        return 0
+
+    cdef int ease(self) except -1:
+        if self.held_back:
+            self.held_back = False
+            if self.read_paused and not self.closing and (self.carrier is None or not self.carrier.input_paused):
+                self.resume_reading()
+        return 0
+
+    cdef int relinquish(self) except -1:
+        if self.gone:
+            return 0
+        self.relinquished = True
+        self.over_limit(LIMIT_MEMORY, 0, CUT_RESET)
+        return self.abort()
 
     def drain(self):
         """Close as soon as what runs, or is on its way to us, is answered."""
@@ -707,7 +948,10 @@ cdef class Connection(ConnectionInfo):
             "protocol": "" if self.carrier is None else self.carrier.protocol(),
             "tls": self.secure,
             "state": self._state(bool(exchanges)),
-            "seconds_left": None if self.clock == CLOCK_NONE else max(self.deadline - now, 0.0),
+            "seconds_left": (
+                None if self.clock == CLOCK_NONE or self.clock == CLOCK_WRITE or self.deadline == INFINITY
+                else max(self.deadline - now, 0.0)
+            ),
             "bytes_in": self.waiting(),
             "bytes_out": (
                 self.out.size
@@ -741,6 +985,17 @@ cdef class Connection(ConnectionInfo):
             if name == "peercert":
                 return self.tls.info().peer_certificate
         return None if self.transport is None else self.transport.get_extra_info(name)
+
+
+cdef object address_key(object peer):
+    """What one peer counts by: its IPv4 address, its IPv6 network of 64 bits; None for what has no address."""
+    cdef bytes packed
+    if not isinstance(peer, tuple) or not peer:
+        return None
+    if ":" not in peer[0]:
+        return peer[0]
+    packed = socket.inet_pton(socket.AF_INET6, peer[0].partition("%")[0])
+    return packed[12:] if packed[:12] == MAPPED else packed[:8]
 
 
 class AsyncioConnection(Connection, asyncio.BufferedProtocol):

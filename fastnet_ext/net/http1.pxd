@@ -5,7 +5,9 @@ from libc.stdint cimport int64_t
 from fastnet_ext.exchange.exchange cimport Exchange
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.http1.reader cimport Reader
+from fastnet_ext.exchange.limits cimport Limit
 from fastnet_ext.net.connection cimport Carrier
+from fastnet_ext.net.progress cimport Progress
 
 
 cdef enum BodyFraming:
@@ -32,6 +34,7 @@ cdef class Http1Carrier(Carrier):
     cdef int _exchange_done(self) except -1
     cdef int _next_request(self) except -1
     cdef int _wait_for_body(self) except -1
+    cdef int _body_late(self, Limit which, double value) except -1
     cdef int _receive_tunnel(self, char* data, size_t size, size_t* consumed) except -1
 
 
@@ -40,6 +43,7 @@ cdef class Http1Exchange(Exchange):
     cdef bint keep_alive            # of the request, and still true after the answer's head
     cdef BodyFraming framing
     cdef int64_t announced          # bytes that Content-Length promised, -1
+    cdef Progress reading           # of its body
 
     cdef int _write_head(self, ResponseHead head, int64_t length, Py_ssize_t room) except -1
     cdef int64_t _unread(self) noexcept

@@ -7,6 +7,7 @@ read to the end closes the connection unless what is left is short.
 """
 
 cimport cython
+from libc.math cimport INFINITY
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memchr, memcpy, strlen
 
@@ -15,15 +16,20 @@ from fastnet_ext.core.endian cimport store_decimal, store_hex
 from fastnet_ext.core.headers cimport HEADER_UPGRADE, METHOD_HEAD, Field, HeaderBlock, Span
 from fastnet_ext.core.scan cimport equals_fold
 from fastnet_ext.exchange.exchange cimport (
-    GONE_DEADLINE, GONE_PEER, GONE_PROTOCOL, GONE_SHUTDOWN, ConnectionInfo, Exchange, Responder,
+    BODY_STREAM, GONE_DEADLINE, GONE_PEER, GONE_PROTOCOL, GONE_SHUTDOWN, ConnectionInfo, Exchange, Responder,
 )
 from fastnet_ext.exchange.head cimport ResponseHead, status_has_body
+from fastnet_ext.exchange.limits cimport (
+    CUT_CLOSED, CUT_RESET, LIMIT_BODY_RATE, LIMIT_BODY_TIME, LIMIT_FIELDS, LIMIT_HEAD, LIMIT_HEAD_TIME, LIMIT_IDLE_TIME,
+    LIMIT_REQUEST_LINE, Limit,
+)
 from fastnet_ext.http1 cimport reader as h1
 from fastnet_ext.http1.reader cimport Reader
 from fastnet_ext.net.connection cimport (
     CLOCK_BODY, CLOCK_HEAD, CLOCK_IDLE, CLOCK_NONE, CLOCK_WRITE, OUTPUT_HIGH_WATER, WRITE_THROUGH, Carrier, Clock, Connection,
 )
 from fastnet_ext.net.loop_state cimport DATE_FIELD
+from fastnet_ext.net.progress cimport PACE_FINE, progress_look
 from fastnet_ext.net.refusals cimport refusal
 
 # Bytes of a request's body that are read and dropped, after an early answer, to keep the connection.
@@ -172,7 +178,7 @@ cdef class Http1Carrier(Carrier):
             if self.input_paused or x.wants_continue:
                 connection.stop_clock()
             else:
-                connection.start_clock(CLOCK_BODY, connection.service.body_timeout)
+                connection.start_clock(CLOCK_BODY, connection.body_timeout_of(x))
         return 0
 
     cdef int _refuse(self) except -1:
@@ -184,6 +190,12 @@ cdef class Http1Carrier(Carrier):
             connection.loop_state.counts.over_limit += 1
         else:
             connection.loop_state.counts.malformed += 1
+        if status == 414:
+            connection.over_limit(LIMIT_REQUEST_LINE, connection.service.http1.request_line, 414)
+        elif status == 431 and self.reader.too_many_fields:
+            connection.over_limit(LIMIT_FIELDS, connection.service.http1.fields, 431)
+        elif status == 431:
+            connection.over_limit(LIMIT_HEAD, connection.service.http1.head, 431)
         if x is None or not x.status:
             refusal(&connection.out, connection.loop_state.date(), status, self.reader.error_reason)
         if x is not None:
@@ -208,6 +220,10 @@ cdef class Http1Carrier(Carrier):
             if responder is not None:
                 responder.on_end(x)
             return 0
+        if self.request_read and x.waits_for is not None:
+            # It has most likely given up. If it has only half closed, it is told.
+            x.keep_alive = False
+            return connection.service.dispatcher.shed(x)
         if not self.request_read or x.responder is not None:
             # In the middle of a body whoever reads it is told. A stream has nobody left to read it, as
             # far as one can tell.
@@ -245,19 +261,51 @@ cdef class Http1Carrier(Carrier):
         cdef Connection connection = self.connection
         cdef Http1Exchange x = self.current
         if clock == CLOCK_IDLE:
+            connection.over_limit(LIMIT_IDLE_TIME, connection.service.idle_timeout, CUT_CLOSED)
             return connection.close(False)
         if clock == CLOCK_HEAD:
+            connection.over_limit(
+                LIMIT_HEAD_TIME, connection.service.head_timeout, 408 if connection.carry.size else CUT_CLOSED
+            )
             if connection.carry.size:
                 refusal(&connection.out, connection.loop_state.date(), 408, b"the request head did not arrive in time")
             return connection.close(False)
-        if clock == CLOCK_BODY and x is not None and not x.status:
+        return self._body_late(LIMIT_BODY_TIME, connection.service.body_timeout if x is None else connection.body_timeout_of(x))
+
+    cdef int _body_late(self, Limit which, double value) except -1:
+        cdef Connection connection = self.connection
+        cdef Http1Exchange x = self.current
+        if x is not None and not x.status:
+            connection.over_limit(which, value, 408)
             refusal(&connection.out, connection.loop_state.date(), 408, b"the request body did not arrive in time")
             x.status = 408
             x.fail(GONE_DEADLINE)
             return connection.close(True)
+        connection.over_limit(which, value, CUT_RESET)
+        return self.congested_for_good() or connection.abort()
+
+    cdef int congested_for_good(self) except -1:
+        cdef Http1Exchange x = self.current
         if x is not None:
             x.fail(GONE_DEADLINE)
-        return connection.abort()
+        return 0
+
+    cdef int look(self, double elapsed, double late) except -1:
+        cdef Connection connection = self.connection
+        cdef Http1Exchange x = self.current
+        cdef double rate
+        if x is None:
+            return 0
+        if connection.clock == CLOCK_BODY and not connection.held_back and x.body_mode != BODY_STREAM:
+            rate = connection.body_rate_of(x)
+            if progress_look(
+                &x.reading, x.body_received, elapsed, INFINITY, rate, connection.body_timeout_of(x)
+            ) != PACE_FINE:
+                connection.loop_state.counts.timeouts += 1
+                return self._body_late(LIMIT_BODY_RATE, rate)
+        else:
+            x.reading.waiting = False
+        return connection.look_at_answer(x, elapsed, late)
 
     cdef int drain(self) except -1:
         cdef Http1Exchange x = self.current

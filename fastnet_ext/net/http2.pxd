@@ -7,6 +7,7 @@ from fastnet_ext.exchange.exchange cimport Exchange, Gone
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.http2.connection cimport Http2Connection
 from fastnet_ext.net.connection cimport Carrier
+from fastnet_ext.net.progress cimport Progress
 
 
 cdef enum:
@@ -37,7 +38,7 @@ cdef class Http2Carrier(Carrier):
     cdef int _failed(self) except -1
     cdef int _fail_all(self, Gone why) except -1
     cdef int _set_clock(self) except -1
-    cdef int _look_for_stalls(self) except -1
+    cdef int _look_at_stream(self, Http2Exchange x, double elapsed, double late) except -1
     cdef int _start_fresh(self) except -1
     cdef int _finished(self) except -1
 
@@ -46,14 +47,10 @@ cdef class Http2Exchange(Exchange):
     cdef Http2Carrier carrier   # None when the answer has ended or the stream is gone
     cdef uint32_t stream_id
     cdef uint32_t unread        # bytes whose window is withheld until the body is read on
-    # How far it was at the last look: see _look_for_stalls.
-    cdef bint looked
-    cdef int64_t body_mark
-    cdef uint64_t sent_mark
-    cdef size_t queued_mark
-
+    cdef Progress reading       # of its body
+    cdef Progress writing       # of what waits for its window
     cdef bint held              # the stream is over, the handler is not: see Http2Connection.hold
 
     cdef int _send_head(self, ResponseHead head, int64_t length, bint end) except -1
-    cdef bint _stalled(self, size_t queued) noexcept
+    cdef bint _owes_body(self) noexcept
     cdef int _done(self) except -1

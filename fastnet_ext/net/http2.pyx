@@ -7,7 +7,7 @@ input leave in one write.
 """
 
 cimport cython
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memchr
 
 from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_free, buffer_init
@@ -18,19 +18,25 @@ from fastnet_ext.exchange.exchange cimport (
     BODY_LATE, BODY_STREAM, BODY_WHOLE, GONE_DEADLINE, GONE_PEER, GONE_PROTOCOL, Exchange, Gone, Responder,
 )
 from fastnet_ext.exchange.head cimport ResponseHead, status_has_body
+from fastnet_ext.exchange.limits cimport (
+    CUT_CLOSED, CUT_STREAM, LIMIT_BODY_RATE, LIMIT_BODY_TIME, LIMIT_FLOOD, LIMIT_HEAD, LIMIT_HEAD_TIME,
+    LIMIT_IDLE_TIME, LIMIT_WRITE_RATE, LIMIT_WRITE_TIME,
+)
 from fastnet_ext.http2 cimport connection as h2
 from fastnet_ext.http2.connection cimport Http2Connection
 from fastnet_ext.http2.hpack cimport encode_field
 from fastnet_ext.http2.stream cimport Stream, table_find
 from fastnet_ext.net.connection cimport (
-    CLOCK_HEAD, CLOCK_IDLE, CLOCK_NONE, CLOCK_STREAMS, CLOCK_WRITE, Carrier, Clock, Connection,
+    CLOCK_HEAD, CLOCK_IDLE, CLOCK_NONE, CLOCK_WRITE, Carrier, Clock, Connection,
 )
 from fastnet_ext.net.loop_state cimport DRAIN_SLOW
+from fastnet_ext.net.progress cimport PACE_FINE, PACE_SILENT, Pace, progress_look
 
 cdef enum:
     # RFC 9113, section 7.
     NO_ERROR = 0
     CANCEL = 8
+    ENHANCE_YOUR_CALM = 11
 
 
 @cython.final
@@ -112,6 +118,7 @@ cdef class Http2Carrier(Carrier):
         connection.loop_state.counts.requests_active += 1
         if refused:
             connection.loop_state.counts.over_limit += 1
+            connection.over_limit(LIMIT_HEAD, connection.service.http2.header_list, 431)
             x.started = True
             return x.respond(TOO_LARGE, NULL, 0, None)
         connection.service.dispatcher.begin(x)
@@ -166,6 +173,8 @@ cdef class Http2Carrier(Carrier):
     cdef int _failed(self) except -1:
         """The peer broke the protocol: GOAWAY is in the output."""
         self.connection.loop_state.counts.malformed += 1
+        if self.machine.error_code == ENHANCE_YOUR_CALM:
+            self.connection.over_limit(LIMIT_FLOOD, 0, CUT_CLOSED)
         self._fail_all(GONE_PROTOCOL)
         return self.connection.close(True)
 
@@ -190,10 +199,7 @@ cdef class Http2Carrier(Carrier):
         if connection.clock == CLOCK_WRITE or connection.closing:
             return 0
         if self.running or self.machine.has_queued():
-            if connection.clock != CLOCK_STREAMS:
-                connection.start_clock(
-                    CLOCK_STREAMS, min(connection.service.body_timeout, connection.service.write_timeout)
-                )
+            connection.clock = CLOCK_NONE   # each has limits of its own: see `look`
         elif connection.clock != CLOCK_HEAD or self.machine.highest:
             connection.start_clock(CLOCK_IDLE, connection.service.idle_timeout)
         return 0
@@ -210,40 +216,64 @@ cdef class Http2Carrier(Carrier):
 
     cdef int expired(self, Clock clock) except -1:
         cdef Connection connection = self.connection
-        if clock == CLOCK_IDLE or clock == CLOCK_HEAD:
-            self.machine.goaway(self.machine.highest, NO_ERROR)
-            return connection.close(False)
-        if clock == CLOCK_STREAMS:
-            self._look_for_stalls()
-            connection.clock = CLOCK_NONE
-            return self._set_clock()
-        self._fail_all(GONE_DEADLINE)
-        return connection.abort()
+        if clock == CLOCK_IDLE:
+            connection.over_limit(LIMIT_IDLE_TIME, connection.service.idle_timeout, CUT_CLOSED)
+        else:
+            connection.over_limit(LIMIT_HEAD_TIME, connection.service.head_timeout, CUT_CLOSED)
+        self.machine.goaway(self.machine.highest, NO_ERROR)
+        return connection.close(False)
 
-    cdef int _look_for_stalls(self) except -1:
-        """End what has not moved since the last look: who owes a body, or opens no window for what it asked for."""
-        cdef Http2Exchange x
-        cdef Stream* stream
-        cdef bint stalled
+    cdef int congested_for_good(self) except -1:
+        return self._fail_all(GONE_DEADLINE)
+
+    cdef int64_t buffered(self) noexcept:
+        return <int64_t>(self.machine.sending.queued + self.machine.fragments.size + self.machine.out.size)
+
+    cdef int look(self, double elapsed, double late) except -1:
+        if not self.running and not self.machine.sending.queued:
+            return 0
         for context in self.machine.contexts():
-            x = <Http2Exchange>context
-            stream = table_find(&self.machine.streams, x.stream_id)
-            if stream is NULL:
-                continue
-            stalled = x.looked and x._stalled(stream.queued)
-            x.looked = True
-            x.body_mark = x.body_received
-            x.sent_mark = x.bytes_sent
-            x.queued_mark = stream.queued
-            if not stalled:
-                continue
-            self.connection.loop_state.counts.timeouts += 1
-            if stream.queued:
+            self._look_at_stream(<Http2Exchange>context, elapsed, late)
+        return self.connection.flush_soon()
+
+    cdef int _look_at_stream(self, Http2Exchange x, double elapsed, double late) except -1:
+        """End what stands still or creeps: who owes a body, or opens no window for what it asked for."""
+        cdef Connection connection = self.connection
+        cdef Stream* stream = table_find(&self.machine.streams, x.stream_id)
+        cdef double timeout, rate
+        cdef size_t queued
+        cdef Pace pace
+        if stream is NULL:
+            return 0
+        queued = stream.queued
+        if x._owes_body() and not connection.held_back:
+            timeout = connection.body_timeout_of(x)
+            rate = connection.body_rate_of(x)
+            pace = progress_look(&x.reading, x.body_received, elapsed, timeout, rate, timeout)
+            if pace != PACE_FINE:
+                connection.loop_state.counts.timeouts += 1
+                if pace == PACE_SILENT:
+                    connection.over_limit(LIMIT_BODY_TIME, timeout, 408)
+                else:
+                    connection.over_limit(LIMIT_BODY_RATE, rate, 408)
+                return x._fail_body(RequestTimeout())
+        else:
+            x.reading.waiting = False
+        if queued and not connection.write_paused:
+            timeout = connection.service.write_timeout
+            rate = connection.service.write_rate
+            pace = progress_look(&x.writing, <int64_t>(x.bytes_sent - queued), elapsed, timeout, rate, timeout)
+            if pace != PACE_FINE:
+                connection.loop_state.counts.timeouts += 1
+                if pace == PACE_SILENT:
+                    connection.over_limit(LIMIT_WRITE_TIME, timeout, CUT_STREAM)
+                else:
+                    connection.over_limit(LIMIT_WRITE_RATE, rate, CUT_STREAM)
                 self.machine.reset_stream(x.stream_id, CANCEL)
-                x.fail(GONE_DEADLINE)
-            else:
-                x._fail_body(RequestTimeout())
-        return 0
+                return x.fail(GONE_DEADLINE)
+        else:
+            x.writing.waiting = False
+        return connection.look_at_answer(x, elapsed, late)
 
     cdef int drain(self) except -1:
         if not self.leaving:
@@ -430,18 +460,11 @@ cdef class Http2Exchange(Exchange):
             carrier.machine.send_data(self.stream_id, NULL, 0, True, None)
         return self._done()
 
-    cdef bint _stalled(self, size_t queued) noexcept:
-        if self.body_mode == BODY_STREAM and not self.ended:
-            # Streams of messages may be silent for long, and held back: their protocols have deadlines and pings.
-            return False
-        if queued:
-            return queued == self.queued_mark and self.bytes_sent == self.sent_mark
+    cdef bint _owes_body(self) noexcept:
+        """Whether it is the peer for whom its body waits. Streams of messages may be silent for long."""
         if self.body_mode != BODY_WHOLE and self.body_mode != BODY_LATE:
             return False
-        return (
-            not self.body_complete and not self.body_paused and not self.ended and self.body_error is None
-            and self.body_received == self.body_mark
-        )
+        return not self.body_complete and not self.body_paused and not self.ended and self.body_error is None
 
     cdef int _done(self) except -1:
         cdef Connection connection = <Connection>self.connection

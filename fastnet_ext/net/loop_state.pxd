@@ -3,7 +3,8 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from fastnet_ext.core.buffer cimport Buffer
-from fastnet_ext.exchange.exchange cimport LoopLocal
+from fastnet_ext.exchange.exchange cimport ConnectionInfo, LoopLocal
+from fastnet_ext.net.limit_log cimport LimitLog
 from fastnet_ext.net.tls cimport TLS_RECORD
 from fastnet_ext.serve.runner cimport RunnerPool
 
@@ -17,6 +18,11 @@ cdef enum:
     PLAIN_BUFFER = READ_BUFFER + TLS_RECORD
     DATE_FIELD = 37             # "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
     SPARE_OUTPUT = 256 * 1024   # an output buffer larger than this is not kept
+    PRESSED_READ = 16 * 1024    # bytes one read may bring while too much is kept in buffers
+    LATE_SWEEPS = 3             # sweeps in a row that must be late before the loop counts as behind
+    # Seconds for which more may be kept than the limit says, before connections are cut for it: pausing may
+    # have stopped them all midway.
+    MEMORY_PATIENCE = 5
 
 
 cdef struct Counters:
@@ -38,14 +44,32 @@ cdef struct Counters:
     uint64_t internal           # mistakes of ours that reached the connection
 
 
+cdef class Member(ConnectionInfo):
+    """A connection as the loop's state sees it."""
+
+    cdef int64_t accounted      # bytes of LoopState.buffered that are this connection's
+
+    # Look at everything that has a limit in time. `elapsed` seconds since the last sweep are to be counted,
+    # during a further `late` the loop was blocked.
+    cdef int look(self, double elapsed, double late) except -1
+    cdef int flush_tick(self) except -1
+    # Less is kept again: read on.
+    cdef int ease(self) except -1
+    # It keeps the most when too much is kept: end it.
+    cdef int relinquish(self) except -1
+
+
 cdef class LoopState:
     cdef readonly LoopLocal local
     cdef RunnerPool runners
     cdef Counters counts
+    cdef LimitLog limits
 
     # --- input: one buffer for all, as a callback uses it up before the next one is called
     cdef char* read_buffer
-    cdef object read_view           # the memoryview over it that get_buffer returns
+    cdef object read_view           # the memoryview over it that get_buffer returns; shorter while pressed
+    cdef object whole_view
+    cdef object short_view
     cdef char* plain_buffer         # what TLS decrypts into; NULL until there is TLS
     cdef object plain_view
 
@@ -61,6 +85,19 @@ cdef class LoopState:
     cdef char date_field[DATE_FIELD]
     cdef object sweep_handle
     cdef set connections            # the open ones; swept for deadlines
+    cdef double lates[LATE_SWEEPS]  # by how much the latest sweeps came late
+    cdef int sweeps                 # since sweeping began again, up to LATE_SWEEPS
+    cdef readonly double sweep_seconds      # that the latest sweep took
+
+    # --- memory: what all connections keep in buffers, by their latest accounts
+    cdef readonly int64_t memory_limit      # bytes; 0: none
+    cdef int64_t buffered
+    cdef double over_since          # when more than that was kept first, by `now`; 0: it is not
+    cdef bint relief_scheduled
+
+    # --- open connections of each address, where a listener limits them; no entry is 0
+    cdef dict addresses
+
     cdef bint draining              # what is accepted now came too late
     cdef object empty               # future of whoever waits until there are none, None
     cdef object drain_handle        # the next round of a drain
@@ -69,6 +106,13 @@ cdef class LoopState:
     cdef const char* date(self) noexcept
     cdef int lend(self, Buffer* out) noexcept
     cdef int take_back(self, Buffer* out) noexcept
-    cdef int schedule_flush(self, object connection) except -1
-    cdef int add(self, object connection) except -1
-    cdef int discard(self, object connection) except -1
+    cdef int schedule_flush(self, Member connection) except -1
+    cdef int add(self, Member connection) except -1
+    cdef int discard(self, Member connection) except -1
+    # A connection keeps `held` bytes in buffers.
+    cdef int account(self, Member connection, int64_t held) except -1
+    cdef int _note_lateness(self, double late) except -1
+    cdef int _press(self) except -1
+    cdef int _ease(self) except -1
+    # Cut those that keep most until no more than the limit is kept.
+    cdef int _relieve(self) except -1

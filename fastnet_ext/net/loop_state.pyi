@@ -2,12 +2,18 @@ import asyncio
 from concurrent.futures import Executor
 from typing import Any, final
 
-from fastnet_ext.exchange.exchange import LoopLocal
+from fastnet_ext.exchange.exchange import ConnectionInfo, LoopLocal
+
+class Member(ConnectionInfo): ...
+
+def accounted_of(connection: Member) -> int: ...
 
 @final
 class LoopState:
     local: LoopLocal
     sweep_interval: float
+    sweep_seconds: float
+    memory_limit: int
     def __init__(
         self,
         loop: asyncio.AbstractEventLoop,
@@ -15,6 +21,7 @@ class LoopState:
         *,
         eager: bool = True,
         sweep_interval: float = 1.0,
+        memory_limit: int = 0,
     ) -> None: ...
     @property
     def open(self) -> int: ...

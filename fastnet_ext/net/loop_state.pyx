@@ -10,14 +10,33 @@ from libc.time cimport time as unix_time
 
 import asyncio
 import operator
+import time
 
 from fastnet_ext.core.buffer cimport Buffer, buffer_free, buffer_init
 from fastnet_ext.exchange.describe cimport describe
-from fastnet_ext.exchange.exchange cimport Exchange, LoopLocal
+from fastnet_ext.exchange.exchange cimport ConnectionInfo, Exchange, LoopLocal
 from fastnet_ext.http1.writer cimport format_date
+from fastnet_ext.net.limit_log cimport LimitLog
 from fastnet_ext.serve.runner cimport RunnerPool, current_exchange, is_at_work
 
 cdef object connection_number = operator.attrgetter("number")
+
+# Seconds by which timers come late on any machine that has something to do.
+cdef double NOTICEABLE = 0.01
+
+
+cdef class Member(ConnectionInfo):
+    cdef int look(self, double elapsed, double late) except -1:
+        raise NotImplementedError
+
+    cdef int flush_tick(self) except -1:
+        raise NotImplementedError
+
+    cdef int ease(self) except -1:
+        raise NotImplementedError
+
+    cdef int relinquish(self) except -1:
+        raise NotImplementedError
 
 
 @cython.final
@@ -25,6 +44,7 @@ cdef class LoopState:
     """``LoopState(loop, executor)``: made once per event loop by whoever serves on it.
 
     Deadlines are looked at every ``sweep_interval`` seconds: one passes up to two of them late, never early.
+    ``memory_limit``: bytes that all its connections may keep in buffers; 0 is no limit.
     """
 
     def __cinit__(self):
@@ -35,14 +55,20 @@ cdef class LoopState:
         if self.read_buffer == NULL:
             raise MemoryError()
 
-    def __init__(self, loop, executor=None, *, bint eager=True, double sweep_interval=1.0):
+    def __init__(
+        self, loop, executor=None, *, bint eager=True, double sweep_interval=1.0, int64_t memory_limit=0,
+    ):
         if not sweep_interval > 0:
             raise ValueError("the sweep interval is a number of seconds above 0")
         self.sweep_interval = sweep_interval
         self.local = LoopLocal(loop, executor)
         self.runners = RunnerPool(self.local, eager=eager)
         self.local.runners = self.runners
-        self.read_view = PyMemoryView_FromMemory(self.read_buffer, READ_BUFFER, PyBUF_WRITE)
+        self.memory_limit = memory_limit
+        self.limits = LimitLog()
+        self.addresses = {}
+        self.read_view = self.whole_view = PyMemoryView_FromMemory(self.read_buffer, READ_BUFFER, PyBUF_WRITE)
+        self.short_view = PyMemoryView_FromMemory(self.read_buffer, PRESSED_READ, PyBUF_WRITE)
         self.dirty = []
         self.connections = set()
         self.now = loop.time()
@@ -87,7 +113,7 @@ cdef class LoopState:
             buffer_free(out)
         return 0
 
-    cdef int schedule_flush(self, object connection) except -1:
+    cdef int schedule_flush(self, Member connection) except -1:
         self.dirty.append(connection)
         if not self.flush_scheduled:
             self.flush_scheduled = True
@@ -98,20 +124,22 @@ cdef class LoopState:
         self.flush_scheduled = False
         dirty, self.dirty = self.dirty, []
         for connection in dirty:
-            connection._flush_tick()
+            (<Member>connection).flush_tick()
 
-    cdef int add(self, object connection) except -1:
+    cdef int add(self, Member connection) except -1:
         self.connections.add(connection)
         self.counts.connections += 1
         self.counts.connections_open += 1
         if self.sweep_handle is None:
             self.now = self.local.loop.time()
+            self.sweeps = 0
             self.sweep_handle = self.local.loop.call_later(self.sweep_interval, self._sweep)
         return 0
 
-    cdef int discard(self, object connection) except -1:
+    cdef int discard(self, Member connection) except -1:
         if connection in self.connections:
             self.connections.discard(connection)
+            self.account(connection, 0)
             self.counts.connections_open -= 1
             if not self.connections and self.empty is not None:
                 if not self.empty.done():
@@ -121,16 +149,82 @@ cdef class LoopState:
 
     def _sweep(self):
         cdef double now = self.local.loop.time()
-        cdef double late = now - self.now - self.sweep_interval
+        cdef double elapsed = now - self.now
+        cdef double late = elapsed - self.sweep_interval
+        cdef double began = time.perf_counter()
         self.sweep_handle = None
         self.now = now
+        self._note_lateness(late)
         # While somebody blocked the loop nothing was read: that time is not the peers'.
         if late < self.sweep_interval:
             late = 0
         for connection in list(self.connections):
-            connection._check_deadline(late)
+            (<Member>connection).look(elapsed - late, late)
+        if self.over_since and now - self.over_since > MEMORY_PATIENCE:
+            self._relieve()
+        self.limits.settle(now)
+        self.sweep_seconds = time.perf_counter() - began
         if self.connections:
             self.sweep_handle = self.local.loop.call_later(self.sweep_interval, self._sweep)
+
+    cdef int _note_lateness(self, double late) except -1:
+        cdef double least = late
+        cdef int i
+        for i in range(LATE_SWEEPS - 1, 0, -1):
+            self.lates[i] = self.lates[i - 1]
+        self.lates[0] = late
+        if self.sweeps < LATE_SWEEPS:
+            self.sweeps += 1
+        for i in range(1, LATE_SWEEPS):
+            least = min(least, self.lates[i])
+        self.local.lag = least if self.sweeps == LATE_SWEEPS and least > NOTICEABLE else 0
+        self.local.pressed = self.local.lag > 0 or self.local.over_memory
+        return 0
+
+    # --- memory
+
+    cdef int account(self, Member connection, int64_t held) except -1:
+        self.buffered += held - connection.accounted
+        connection.accounted = held
+        if self.memory_limit == 0:
+            return 0
+        if self.buffered > self.memory_limit:
+            if not self.local.over_memory:
+                self._press()
+            if self.buffered > self.memory_limit + self.memory_limit // 4 and not self.relief_scheduled:
+                self.relief_scheduled = True
+                self.local.loop.call_soon(self._relieve_soon)
+        elif self.local.over_memory and self.buffered <= self.memory_limit - self.memory_limit // 8:
+            self._ease()
+        return 0
+
+    cdef int _press(self) except -1:
+        self.local.over_memory = self.local.pressed = True
+        self.over_since = self.now
+        self.read_view = self.short_view
+        return 0
+
+    cdef int _ease(self) except -1:
+        self.local.over_memory = False
+        self.local.pressed = self.local.lag > 0
+        self.over_since = 0
+        self.read_view = self.whole_view
+        for connection in list(self.connections):
+            (<Member>connection).ease()
+        return 0
+
+    def _relieve_soon(self):
+        self.relief_scheduled = False
+        self._relieve()
+
+    cdef int _relieve(self) except -1:
+        cdef Member connection
+        for connection in sorted(self.connections, key=accounted_of, reverse=True):
+            if self.buffered <= self.memory_limit:
+                return 0
+            connection.relinquish()
+            self.account(connection, 0)
+        return 0
 
     @property
     def open(self):
@@ -205,5 +299,16 @@ cdef class LoopState:
 
     @property
     def counters(self):
-        """The counters as a dict of numbers since the start."""
-        return dict(self.counts)
+        """Numbers since the start, and a few of now: connections_open, requests_active, bytes_buffered, threads_overdue."""
+        cdef dict found = dict(self.counts)
+        cdef list threads = self.local.overdue_threads
+        threads[:] = [future for future in threads if not future.done()]
+        found["threads_overdue"] = len(threads)
+        found["bytes_buffered"] = self.buffered
+        self.limits.write(found)
+        return found
+
+
+def accounted_of(Member connection not None):
+    """Bytes that a connection keeps in buffers, as far as its account says."""
+    return connection.accounted

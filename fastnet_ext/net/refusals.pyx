@@ -15,6 +15,8 @@ cdef int refusal(Buffer* out, const char* date, int status, const char* detail) 
         "type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail.decode("ascii"),
     })
     cdef bytes fields = b"content-type: application/problem+json\r\nconnection: close\r\n"
+    if status == 429 or status == 503:
+        fields += b"retry-after: 1\r\n"
     if (
         write_status_line(out, 1, status) < 0
         or buffer_append(out, date, DATE_FIELD) < 0

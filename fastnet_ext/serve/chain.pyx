@@ -7,10 +7,12 @@ too. All run in one task and one context; nothing is buffered.
 
 cimport cython
 
+import asyncio
+
 from fastnet_ext.exchange.exchange cimport BODY_WHOLE, GONE_NOT, Exchange
 from fastnet_ext.exchange.request cimport Request
 from fastnet_ext.exchange.response cimport Response
-from fastnet_ext.serve.http cimport MODE_ASYNC, MODE_THREAD, HttpEndpoint
+from fastnet_ext.serve.http cimport MODE_ASYNC, MODE_THREAD, HttpEndpoint, as_raised
 from fastnet_ext.serve.plan import CallPlan, RequestArgument
 
 
@@ -57,10 +59,11 @@ async def _run_handler(HttpEndpoint endpoint, Request request):
         elif endpoint.mode == MODE_ASYNC:
             result = await result
         return endpoint.to_response(result)
-    except Exception as error:
-        if x.gone != GONE_NOT:
+    except (Exception, asyncio.CancelledError) as error:
+        raised = as_raised(x, error)
+        if x.gone != GONE_NOT or isinstance(raised, asyncio.CancelledError):
             raise
-        response = x.route.on_error(request, error)
+        response = x.route.on_error(request, raised)
         return response if isinstance(response, Response) else await response
 
 
@@ -69,10 +72,11 @@ async def _run_middleware(MiddlewareLink link, Request request):
     try:
         response = await link.middleware(request, link.call_next)
         return response if isinstance(response, Response) else link.endpoint.to_response(response)
-    except Exception as error:
-        if x.gone != GONE_NOT:
+    except (Exception, asyncio.CancelledError) as error:
+        raised = as_raised(x, error)
+        if x.gone != GONE_NOT or isinstance(raised, asyncio.CancelledError):
             raise
-        response = x.route.on_error(request, error)
+        response = x.route.on_error(request, raised)
         return response if isinstance(response, Response) else await response
 
 

@@ -1,17 +1,19 @@
 from collections.abc import Sequence
 from typing import final
 
-from fastnet_ext.exchange.exchange import Observer, Route
+from fastnet_ext.exchange.exchange import Admitter, Guard, Observer, Route
 from fastnet_ext.routing.table import RoutingTable
 from fastnet_ext.serve.http import HttpEndpoint
 
 @final
-class Dispatcher:
+class Dispatcher(Admitter):
     table: RoutingTable
     not_found: Route
     method_not_allowed: Route
     options: Route
     slash_redirect: Route | None
+    gate: Guard | None
+    sheds: bool
     def __init__(
         self,
         table: RoutingTable,
@@ -23,4 +25,7 @@ class Dispatcher:
         grpc_not_found: Route | None = None,
         refusals: HttpEndpoint,
         observers: Sequence[Observer] = (),
+        gate: Guard | None = None,
+        sheds: bool = True,
     ) -> None: ...
+    def of_listener(self, gate: Guard | None, *, sheds: bool = True) -> Dispatcher: ...

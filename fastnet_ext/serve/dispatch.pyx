@@ -6,14 +6,30 @@ from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
 from fastnet_ext.core.headers cimport METHOD_OPTIONS, METHOD_OTHER, HeaderBlock
-from fastnet_ext.exchange.errors import PayloadTooLarge
-from fastnet_ext.exchange.exchange cimport BODY_IGNORE, BODY_LATE, BODY_STREAM, BODY_WHOLE, Exchange, Guard, Route
+from fastnet_ext.exchange.errors import HandlerTimeout, Overloaded, PayloadTooLarge
+from fastnet_ext.exchange.exchange cimport (
+    ADMITTED, BODY_IGNORE, BODY_LATE, BODY_STREAM, BODY_WHOLE, OVERDUE_ANSWERED, OVERDUE_CANCELLED, OVERDUE_NOT, WAITS,
+    Admission, Admitter, Exchange, Guard, Route,
+)
+from fastnet_ext.exchange.head cimport ResponseHead
+from fastnet_ext.exchange.limits cimport LIMIT_BODY, LIMIT_HANDLER_TIME, LIMIT_LAG, LIMIT_MEMORY, LIMIT_QUEUE_TIME
 from fastnet_ext.routing.table cimport FOUND, METHOD_NOT_ALLOWED, SLASH_REDIRECT, MatchKind, RoutingTable
 from fastnet_ext.serve.grpc_wire cimport is_grpc
 from fastnet_ext.serve.http cimport HttpEndpoint
 from fastnet_ext.serve.runner cimport RunnerPool
 
+import orjson
+
 cdef tuple WEBSOCKET_ONLY = ("WEBSOCKET",)
+
+# The answer in place of a handler that does not end although it was cancelled. The connection closes: what
+# runs on should not count as free.
+cdef ResponseHead OVERDUE_HEAD = ResponseHead(503, [
+    (b"content-type", b"application/problem+json"), (b"retry-after", b"1"), (b"connection", b"close"),
+])
+cdef bytes OVERDUE_BODY = orjson.dumps({
+    "type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": str(HandlerTimeout()),
+})
 
 
 @cython.final
@@ -23,6 +39,7 @@ cdef class Dispatcher:
     def __init__(
         self, RoutingTable table, *, Route not_found, Route method_not_allowed, Route options,
         Route slash_redirect=None, Route grpc_not_found=None, HttpEndpoint refusals, observers=(),
+        Guard gate=None, bint sheds=True,
     ):
         self.table = table
         self.not_found = not_found
@@ -32,26 +49,99 @@ cdef class Dispatcher:
         self.grpc_not_found = grpc_not_found
         self.refusals = refusals
         self.observers = tuple(observers) or None
+        self.gate = gate
+        self.sheds = sheds
+
+    def of_listener(self, Guard gate, *, bint sheds=True):
+        """The same for one listener: ``gate`` is asked before all other guards (None: nobody is).
+
+        ``sheds``: requests are refused while the loop is late or keeps too much in buffers.
+        """
+        return Dispatcher(
+            self.table, not_found=self.not_found, method_not_allowed=self.method_not_allowed, options=self.options,
+            slash_redirect=self.slash_redirect, grpc_not_found=self.grpc_not_found, refusals=self.refusals,
+            observers=self.observers or (), gate=gate, sheds=sheds,
+        )
 
     cdef int begin(self, Exchange x) except -1:
-        cdef Guard guard
-        cdef Route route
         if x.connection.proxies is not None:
             x.enter_root()
         self._route(x)
-        route = x.route
         x.observers = self.observers
-        x.body_mode = route.endpoint.body_mode
+        x.body_mode = x.route.endpoint.body_mode
         x.collecting = x.body_mode == BODY_WHOLE
-        for guard in route.guards:
-            if not guard.admit(x):
-                return self.refuse(x, x.refusal)
+        if x.connection.local.pressed and self.sheds and self._press(x):
+            return 0
+        return self._admit(x)
+
+    cdef int _press(self, Exchange x) except -1:
+        """The loop is pressed: refuse the request if it is by as much as its listener minds; 1 then."""
+        cdef double lag = x.connection.local.lag
+        cdef str why
+        if x.connection.local.over_memory:
+            x.connection.over_limit(LIMIT_MEMORY, -1, 503)
+            why = "the server has too much to keep; try again later"
+        elif 0 < x.connection.queue_time < lag:
+            x.connection.over_limit(LIMIT_LAG, x.connection.queue_time, 503)
+            why = "the server is behind; try again later"
+        else:
+            return 0
+        self.refuse(x, Overloaded(why))
+        return 1
+
+    cdef int _admit(self, Exchange x) except -1:
+        cdef Route route = x.route
+        cdef Guard guard
+        cdef Admission outcome
+        if self.gate is not None and x.gate is None:
+            outcome = self.gate.admit(x)
+            if outcome != ADMITTED:
+                return self._wait(x) if outcome == WAITS else self.refuse(x, x.refusal)
+            x.gate = self.gate
+        while x.guards_held < <uint32_t>len(route.guards):
+            guard = <Guard>route.guards[x.guards_held]
+            outcome = guard.admit(x)
+            if outcome != ADMITTED:
+                return self._wait(x) if outcome == WAITS else self.refuse(x, x.refusal)
             x.guards_held += 1
         if x.content_length > route.max_body and (x.body_mode == BODY_WHOLE or x.body_mode == BODY_LATE):
+            x.connection.over_limit(LIMIT_BODY, <double>route.max_body, 413)
             return self.refuse(x, PayloadTooLarge(route.max_body))
         if x.body_mode == BODY_STREAM:
             return x.ready()
         return 0
+
+    cdef int _wait(self, Exchange x) except -1:
+        """A guard makes it wait; of its body no more is kept than of one whose handler is slow."""
+        x.admitter = self
+        x.collecting = False
+        return 0
+
+    cdef int go_on(self, Exchange x) except -1:
+        x.deadline = 0
+        if self.gate is not None and x.gate is None:
+            x.gate = self.gate
+        else:
+            x.guards_held += 1
+        x.collecting = x.body_mode == BODY_WHOLE
+        self._admit(x)
+        return x.ready()
+
+    cdef int shed(self, Exchange x) except -1:
+        x.connection.over_limit(LIMIT_QUEUE_TIME, x.connection.queue_time, 503)
+        return self.refuse(x, Overloaded())
+
+    cdef int expire(self, Exchange x, double seconds, double now, double grace) except -1:
+        if x.overdue == OVERDUE_NOT:
+            x.connection.over_limit(LIMIT_HANDLER_TIME, seconds, 503)
+            if x.task is not None:
+                # What comes out is answered as HandlerTimeout: see HttpEndpoint.on_exception.
+                x.overdue = OVERDUE_CANCELLED
+                x.deadline = now + grace
+                x.task.cancel()
+                return 0
+        x.overdue = OVERDUE_ANSWERED
+        return x.respond(OVERDUE_HEAD, OVERDUE_BODY, len(OVERDUE_BODY), OVERDUE_BODY)
 
     cdef int _route(self, Exchange x) except -1:
         cdef HeaderBlock head = x.head
@@ -97,6 +187,8 @@ cdef class Dispatcher:
     cdef int refuse(self, Exchange x, object error) except -1:
         """Answer with an error in place of the handler, through its middleware; the body is not read."""
         cdef object following
+        if x.waits_for is not None:
+            x.waits_for.leave(x)
         x.started = True
         x.refusal = error
         x.body_mode = BODY_IGNORE

@@ -330,7 +330,7 @@ cdef class GrpcCall(Responder):
             event = self.reader.next(data + used, <size_t>size - used, &consumed)
             used += consumed
             if event == ReadEvent.NEED_DATA:
-                return 0
+                return x.hold(<int64_t>self.reader.held())
             if event == ReadEvent.FAILED:
                 reason = self.reader.reason[:strlen(self.reader.reason)].decode("ascii")
                 return self.context.end_call(self.reader.status, reason)

@@ -14,6 +14,11 @@ cdef enum Mode:
     MODE_THREAD     # the call runs in the pool of threads
 
 
+# The exception that an exchange's handler is taken to have raised: HandlerTimeout for the CancelledError by which
+# it was told that its time was over.
+cdef object as_raised(Exchange x, object error)
+
+
 cdef class HttpEndpoint(AsyncEndpoint):
     # --- the call
     cdef readonly CallPlan plan

@@ -10,8 +10,9 @@ import contextvars
 import functools
 import logging
 
+from fastnet_ext.exchange.errors import HandlerTimeout
 from fastnet_ext.exchange.exchange cimport (
-    BODY_IGNORE, BODY_LATE, BODY_WHOLE, Exchange, LoopLocal, Route,
+    BODY_IGNORE, BODY_LATE, BODY_WHOLE, OVERDUE_ANSWERED, OVERDUE_CANCELLED, Exchange, LoopLocal, Route,
 )
 from fastnet_ext.exchange.head cimport ResponseHead, status_has_body
 from fastnet_ext.exchange.request cimport request_of
@@ -82,6 +83,8 @@ cdef class HttpEndpoint(AsyncEndpoint):
             return 0
         pool = <RunnerPool>x.connection.local.runners
         runner = pool.run(self, x, result)
+        if not x.finished:
+            x.task = runner.task
         if x.route.cancel_on_disconnect and not x.ended and x.responder is None and runner.task is not None:
             x.responder = CancelTask(runner.task)
         return 0
@@ -89,9 +92,14 @@ cdef class HttpEndpoint(AsyncEndpoint):
     async def _in_thread(self, Exchange x, call):
         """Run the bound call in the pool of threads, with the context variables of this Task."""
         cdef LoopLocal local = x.connection.local
-        return await asyncio.wrap_future(
-            local.executor.submit(contextvars.copy_context().run, call), loop=local.loop
-        )
+        future = local.executor.submit(contextvars.copy_context().run, call)
+        try:
+            return await asyncio.wrap_future(future, loop=local.loop)
+        except asyncio.CancelledError:
+            if x.overdue == OVERDUE_CANCELLED and not future.cancelled():
+                # Nothing ends a thread: it runs on, and is counted.
+                local.overdue_threads.append(future)
+            raise
 
     # --- what becomes of the handler's outcome
 
@@ -107,6 +115,7 @@ cdef class HttpEndpoint(AsyncEndpoint):
 
     cdef object on_exception(self, Exchange x, object error):
         cdef object response
+        error = as_raised(x, error)
         if x.ended or x.gone:
             if x.ended and not isinstance(error, asyncio.CancelledError):
                 log.error("a handler failed after its answer was complete: %r", x.route, exc_info=error)
@@ -219,6 +228,16 @@ cdef class HttpEndpoint(AsyncEndpoint):
         typed.content_length = head.content_length
         typed.close = head.close
         return typed
+
+
+cdef object as_raised(Exchange x, object error):
+    if x.overdue != OVERDUE_CANCELLED or x.status or x.gone or not isinstance(error, asyncio.CancelledError):
+        return error
+    x.overdue = OVERDUE_ANSWERED
+    if x.task is not None:
+        # As asyncio.timeout does: the cancellation was ours, and has arrived.
+        x.task.uncancel()
+    return HandlerTimeout()
 
 
 async def send_stream(HttpEndpoint endpoint, Exchange x, iterable, ResponseHead head, Stream response):

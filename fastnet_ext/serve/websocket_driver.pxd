@@ -84,6 +84,7 @@ cdef class WebSocketDriver(Responder):
     cdef int _flush(self, Exchange x) except -1
     cdef int _note_close(self, uint16_t code, str reason) except -1
     cdef int _drop_messages(self) except -1
+    cdef int _note_held(self, Exchange x) except -1
     cdef int _balance_input(self, Exchange x) except -1
     cdef int _schedule_resume(self, Exchange x) except -1
     cdef int _stop_timer(self) except -1

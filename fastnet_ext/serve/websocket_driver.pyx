@@ -7,7 +7,7 @@ websocket_driver.pxd is the map. Nothing here knows about handlers' signatures o
 cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
-from libc.stdint cimport uint16_t
+from libc.stdint cimport int64_t, uint16_t
 
 from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_consume, buffer_free, buffer_init
 from fastnet_ext.exchange.exchange cimport Exchange
@@ -55,6 +55,7 @@ cdef class WebSocketDriver(Responder):
         if used < size:
             if buffer_append(&self.carry, data + used, size - used) < 0:
                 raise MemoryError()
+        self._note_held(x)
         return self._balance_input(x)
 
     cdef int on_end(self, Exchange x) except -1:
@@ -154,7 +155,11 @@ cdef class WebSocketDriver(Responder):
         self.held -= len(message)
         if self.paused:
             self._balance_input(x)
+        self._note_held(x)
         return message
+
+    cdef int _note_held(self, Exchange x) except -1:
+        return x.hold(<int64_t>(self.held + self.carry.size + self.session.held() + self.out.size))
 
     cdef int _drop_messages(self) except -1:
         while self.count:

@@ -53,7 +53,8 @@ def app(gate: Gate) -> App:
 
 @pytest.fixture
 def server(app: App) -> Iterator[Live]:
-    with live(app) as running:
+    # Nobody waits for a turn: what waits has tests of its own, in tests/wire/test_limits_queue.py.
+    with live(app, limit_queue_time=0) as running:
         yield running
 
 
@@ -151,7 +152,7 @@ def test_a_route_may_have_a_limit_of_its_own(gate: Gate) -> None:
     async def wide() -> str:
         return "wide"
 
-    with live(app) as server, server.peer() as one, server.peer() as two:
+    with live(app, limit_queue_time=0) as server, server.peer() as one, server.peer() as two:
         one.get("/narrow")
         until(lambda: gate.begun == 1)
         refused(two.get("/narrow"))
@@ -168,7 +169,7 @@ def test_middleware_and_error_handlers_see_the_refusal(gate: Gate, app: App) -> 
     async def overloaded(request: Request, error: Exception) -> str:
         return "busy"
 
-    with live(app) as server:
+    with live(app, limit_queue_time=0) as server:
         peers = [server.peer().get("/") for _ in range(LIMIT)]
         until(lambda: gate.begun == LIMIT)
         with server.peer() as one_more:
@@ -189,4 +190,4 @@ def test_a_limit_is_at_least_one(limit: int) -> None:
 
 
 def test_its_text_says_how_full_it_is() -> None:
-    assert repr(InFlightLimit(7)) == "<InFlightLimit 0 of 7>"
+    assert repr(InFlightLimit(7)) == "<InFlightLimit 0 of 7, 0 waiting>"

@@ -1,0 +1,61 @@
+/* How a transfer gets on: when it is silent for too long, and when it is too slow on the whole. */
+#ifndef FASTNET_NET_PROGRESS_H
+#define FASTNET_NET_PROGRESS_H
+
+#include <stdint.h>
+#include <sys/ioctl.h>
+#if defined(__linux__)
+#include <linux/sockios.h>
+#endif
+
+/* Seconds by which a transfer may be behind its minimum rate. */
+#define FN_PROGRESS_GRACE 5.0
+
+/* Zeroed: not begun. `lag` is how many seconds the transfer is behind the minimum rate, and negative when
+ * it is ahead, by `credit` at most: what was sent quickly earns some time, but not for ever. It outlives the
+ * pauses in which we do not wait. */
+typedef struct {
+    int64_t mark; /* bytes at the last look */
+    double silence; /* seconds without a byte */
+    double lag;
+    int waiting; /* at the last look we waited as well */
+} fn_progress;
+
+typedef enum { FN_PROGRESS_FINE, FN_PROGRESS_SILENT, FN_PROGRESS_SLOW } fn_pace;
+
+/* Look at a transfer that we wait for, `elapsed` seconds after the last look; `total` counts its bytes. The
+ * first look only begins: no wait is counted that was shorter. A rate of 0 is none. */
+static inline fn_pace fn_progress_look(
+    fn_progress *p, int64_t total, double elapsed, double timeout, double rate, double credit
+) {
+    int64_t moved = total > p->mark ? total - p->mark : 0;
+    if (!p->waiting) {
+        p->waiting = 1;
+        p->mark = total;
+        p->silence = 0;
+        return FN_PROGRESS_FINE;
+    }
+    p->mark += moved;
+    p->silence = moved ? 0 : p->silence + elapsed;
+    if (p->silence >= timeout) return FN_PROGRESS_SILENT;
+    if (rate > 0) {
+        p->lag += elapsed - (double)moved / rate;
+        if (p->lag < -credit) p->lag = -credit;
+        if (p->lag > FN_PROGRESS_GRACE) return FN_PROGRESS_SLOW;
+    }
+    return FN_PROGRESS_FINE;
+}
+
+/* Bytes that a socket was given and its peer has not acknowledged; 0 where the system does not say. Without
+ * it progress would be seen in steps of the system's buffer only, which are megabytes. */
+static inline int64_t fn_unacknowledged(int fd) {
+#ifdef SIOCOUTQ
+    int count = 0;
+    if (fd >= 0 && ioctl(fd, SIOCOUTQ, &count) == 0) return count;
+#else
+    (void)fd;
+#endif
+    return 0;
+}
+
+#endif
