@@ -24,7 +24,10 @@ LEAST_CONNECTIONS = 16
 
 
 def service_of(dispatcher: Dispatcher, listener: Listener, tls: TlsSource | None = None) -> Service:
-    """What serves the connections of a listener, encrypted when ``tls`` is given. Raises ``ConfigError`` for limits that cannot be."""
+    """What serves the connections of a listener, encrypted when ``tls`` is given.
+
+    Raises ``ConfigError`` for limits that cannot be.
+    """
     gate = InFlightLimit(listener.limit_in_flight) if listener.limit_in_flight else None
     try:
         http1 = Http1Limits(
