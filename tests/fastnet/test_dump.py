@@ -243,7 +243,7 @@ def test_each_protocol_and_generators(server: Live) -> None:
     assert "in server.<locals>.stream: async for number in numbers():" in text
     assert "in server.<locals>.numbers: await asyncio.sleep(600)" in text
     assert "waits for <Future pending" in text
-    assert re.search(r"HTTP/2 +answering +\S+ s +0 +0 +2 ", text)
+    assert re.search(r"HTTP/2 +answering +- +0 +0 +2 ", text)
     assert re.search(r"WebSocket +answering ", text)
     assert re.search(r"HTTP/1 +body ", text)
     assert "POST /late" in text
