@@ -375,6 +375,10 @@ def _check_listener(listener: Listener) -> None:
         raise ConfigError(f"{where}root_path {listener.root_path!r} has to start with a slash")
     if listener.limit_head < listener.limit_request_line:
         raise ConfigError(f"{where}limit_head must not be below limit_request_line, which is part of it")
+    if listener.proxy_protocol != "off" and not listener.trusted_proxies:
+        raise ConfigError(
+            f"{where}proxy_protocol {listener.proxy_protocol} needs trusted_proxies: whose word counts? * is all"
+        )
     if clean_prefix(listener.root_path) is None:
         raise ConfigError(
             f"{where}root_path {listener.root_path!r} is no clean path: leave out empty, . and .. segments, and "

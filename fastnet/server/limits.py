@@ -23,7 +23,9 @@ RESERVE = 64
 LEAST_CONNECTIONS = 16
 
 
-def service_of(dispatcher: Dispatcher, listener: Listener, tls: TlsSource | None = None) -> Service:
+def service_of(
+    dispatcher: Dispatcher, listener: Listener, tls: TlsSource | None = None, *, trace: bool = False
+) -> Service:
     """What serves the connections of a listener, encrypted when ``tls`` is given.
 
     Raises ``ConfigError`` for limits that cannot be.
@@ -61,6 +63,7 @@ def service_of(dispatcher: Dispatcher, listener: Listener, tls: TlsSource | None
         proxies=proxies_of(listener),
         tls=tls,
         tls_timeout=listener.timeout_tls,
+        trace=trace,
     )
 
 

@@ -13,4 +13,9 @@ def proxies_of(settings: ListenerSettings) -> Proxies | None:
     """The proxies in front of a listener, for its ``Service``; None when the settings name none."""
     if not settings.trusted_proxies and not settings.root_path:
         return None
-    return Proxies(settings.trusted_proxies, headers=settings.proxy_headers, root_path=settings.root_path)
+    return Proxies(
+        settings.trusted_proxies,
+        headers=settings.proxy_headers,
+        protocol=settings.proxy_protocol,
+        root_path=settings.root_path,
+    )

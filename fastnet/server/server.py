@@ -62,7 +62,7 @@ class Server:
             self.state = LoopState(
                 loop, self._executor, sweep_interval=sweep_interval(config), memory_limit=config.limit_memory
             )
-            service = service_of(self.app.build(), config.listeners[0], self._tls)
+            service = service_of(self.app.build(), config.listeners[0], self._tls, trace=config.debug)
             await self.app.startup()
         except BaseException:
             for sock in sockets:

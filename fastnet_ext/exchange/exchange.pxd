@@ -20,6 +20,7 @@ from fastnet_ext.core.headers cimport HeaderBlock, Method, Span
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.exchange.limits cimport Limit
 from fastnet_ext.proxy.forwarded cimport Forwarded, Proxies
+from fastnet_ext.proxy.protocol cimport ProxyHeader
 
 
 cdef enum:
@@ -89,10 +90,13 @@ cdef class ConnectionInfo:
     # those that are trusted: 0 or 1, -1 until somebody asks.
     cdef Proxies proxies
     cdef int peer_trusted
+    # What the PROXY protocol said of the connection; None where it is not spoken.
+    cdef ProxyHeader proxy_header
 
     # transport.get_extra_info: "peername", "sockname" …; with TLS, "tls" (TLSInfo), "ssl_object", "peercert".
     cdef object extra(self, str name)
-    # Where the connection comes from, in the form of "peername": (host, port, …), a path, or None.
+    # Where the connection comes from, by the PROXY protocol or else the socket, in the form of
+    # "peername": (host, port, …), a path, or None.
     cdef object peer_name(self)
     # Whether what the peer says of its own peers counts.
     cdef bint trusts_peer(self) except -1

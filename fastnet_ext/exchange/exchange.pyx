@@ -12,6 +12,7 @@ from fastnet_ext.core.scan cimport hex_digit
 from fastnet_ext.exchange.limits cimport LIMIT_BODY, Limit
 from fastnet_ext.exchange.errors import ClientDisconnect, PayloadTooLarge, RequestTimeout
 from fastnet_ext.proxy.forwarded cimport Forwarded, Proxies, read_forwarded
+from fastnet_ext.proxy.protocol cimport ProxyHeader
 
 
 cdef class LoopLocal:
@@ -31,6 +32,8 @@ cdef class ConnectionInfo:
         return None
 
     cdef object peer_name(self):
+        if self.proxy_header is not None and self.proxy_header.source is not None:
+            return self.proxy_header.source
         return self.extra("peername")
 
     cdef bint trusts_peer(self) except -1:

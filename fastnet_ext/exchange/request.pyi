@@ -7,6 +7,7 @@ from fastnet_ext.core.headers import HeaderBlock
 from fastnet_ext.exchange.exchange import Exchange, Route
 from fastnet_ext.exchange.query import QueryParams as QueryParams
 from fastnet_ext.exchange.values import Address, State, TLSInfo
+from fastnet_ext.proxy.protocol import ProxyHeader
 
 T = TypeVar("T")
 StateT = TypeVar("StateT", default=State)
@@ -40,6 +41,8 @@ class Call:
     def peer(self) -> Address | None: ...
     @property
     def socket_peer(self) -> Address | None: ...
+    @property
+    def proxy_header(self) -> ProxyHeader | None: ...
     @property
     def tls(self) -> TLSInfo | None: ...
     @property

@@ -216,6 +216,11 @@ cdef class Call:
         return address_of(self.connection.extra("peername"))
 
     @property
+    def proxy_header(self):
+        """What the PROXY protocol said of the connection, a ``ProxyHeader``; None where it is not spoken."""
+        return self.connection.proxy_header
+
+    @property
     def tls(self):
         """What is known of the connection's TLS, a ``TLSInfo``; None on a plain connection."""
         return self.connection.extra("tls")
@@ -504,6 +509,8 @@ cdef str scheme_of(Exchange x):
     cdef Forwarded forwarded = x.forwarded()
     if forwarded is not None and forwarded.scheme is not None:
         return forwarded.scheme
+    if x.connection.proxy_header is not None and x.connection.proxy_header.tls is not None:
+        return "https"
     return "https" if x.connection.secure else "http"
 
 

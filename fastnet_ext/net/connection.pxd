@@ -11,6 +11,7 @@ from fastnet_ext.net.loop_state cimport LoopState, Member
 from fastnet_ext.net.progress cimport Progress
 from fastnet_ext.net.tls cimport TlsLayer, TlsSource
 from fastnet_ext.proxy.forwarded cimport Proxies
+from fastnet_ext.proxy.protocol cimport ProxyReader
 from fastnet_ext.serve.dispatch cimport Dispatcher
 
 
@@ -57,6 +58,7 @@ cdef class Service:
     cdef readonly Http2Limits http2
     cdef readonly TlsSource tls     # None: the port is not encrypted
     cdef readonly Proxies proxies       # in front of the listener; None when nothing is known of any
+    cdef readonly bint trace            # write what connections say to the log "fastnet.wire"
     # Seconds; what was given as 0 is infinite.
     cdef readonly double idle_timeout
     cdef readonly double head_timeout
@@ -117,6 +119,11 @@ cdef class Connection(Member):
     cdef Carrier carrier            # None until the first bytes or ALPN chose one
     cdef readonly uint64_t number   # of the connections of this loop, from 1
     cdef double opened              # by the loop's clock
+    cdef object trace               # WireTrace, told of all plain bytes; None unless the service traces
+
+    # --- the PROXY protocol, in front of everything else, TLS included. None once its header is read, or
+    # turned out not to be there; and where none is expected.
+    cdef ProxyReader proxy_reader
 
     # --- the transport, of a plain socket. `fd` >= 0: written directly while the transport's own
     # buffer is empty (`transport_busy` is False, or its size is 0 when asked).
@@ -181,6 +188,10 @@ cdef class Connection(Member):
 
     cdef str _state(self, bint busy)
     cdef void _check(self) noexcept
+    cdef int _expect_proxy(self) except -1
+    cdef Py_ssize_t _read_proxy_header(self, Py_ssize_t count) except -1
+    cdef int _turn_away_client(self) except -1
+    cdef int _refuse_proxy(self, str why) except -1
     cdef int _received(self, char* data, size_t size) except -1
     cdef bint _admit(self) except -1
     cdef int _turn_away(self, Limit which, double value, int status) except -1

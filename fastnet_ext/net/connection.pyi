@@ -20,6 +20,7 @@ class Service:
     http1: Http1Limits
     http2: Http2Limits
     proxies: Proxies | None
+    trace: bool
     idle_timeout: float
     head_timeout: float
     body_timeout: float
@@ -56,6 +57,7 @@ class Service:
         write_rate: float = 240,
         connections: int = 0,
         connections_per_address: int = 0,
+        trace: bool = False,
     ) -> None: ...
 
 class Connection(Member, asyncio.BaseProtocol):

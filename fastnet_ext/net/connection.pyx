@@ -11,7 +11,7 @@ from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memmove, memset, strlen
 
 import asyncio
 import logging
@@ -36,7 +36,9 @@ from fastnet_ext.net.refusals cimport refusal
 from fastnet_ext.net.tls cimport (
     TLS_ENDED, TLS_FRUITLESS, TLS_HANDSHAKING, TLS_OPEN, TLS_PIECE, TlsLayer, TlsSource,
 )
-from fastnet_ext.proxy.forwarded cimport Proxies
+from fastnet_ext.net.trace import WireTrace
+from fastnet_ext.proxy.forwarded cimport PROTOCOL_OFF, PROTOCOL_REQUIRED, Proxies
+from fastnet_ext.proxy.protocol cimport PROXY_ABSENT, PROXY_FAILED, PROXY_HEADER, PROXY_NEED_DATA, ProxyEvent, ProxyReader
 from fastnet_ext.serve.dispatch cimport Dispatcher
 
 
@@ -79,7 +81,7 @@ cdef class Service:
         str name="main", bint silent=False, double idle_timeout=75, double head_timeout=10, double body_timeout=30,
         double write_timeout=30, double handler_timeout=60, double linger_timeout=2, double queue_time=5,
         double body_rate=240, double write_rate=240, Py_ssize_t connections=0, Py_ssize_t connections_per_address=0,
-        Proxies proxies=None, TlsSource tls=None, double tls_timeout=10,
+        Proxies proxies=None, TlsSource tls=None, double tls_timeout=10, bint trace=False,
     ):
         self.name = name
         self.silent = silent
@@ -88,6 +90,7 @@ cdef class Service:
         self.http1 = http1 if http1 is not None else Http1Limits()
         self.http2 = http2 if http2 is not None else Http2Limits()
         self.proxies = proxies
+        self.trace = trace
         self.idle_timeout = idle_timeout or INFINITY
         self.head_timeout = head_timeout or INFINITY
         self.body_timeout = body_timeout or INFINITY
@@ -208,6 +211,10 @@ cdef class Connection(Member):
             self.start_clock(CLOCK_TLS, self.service.tls_timeout)
         else:
             self.start_clock(CLOCK_HEAD, self.service.head_timeout)
+        if self.service.trace:
+            self.trace = WireTrace.begin(self.number, transport.get_extra_info("peername"))
+        if self.proxies is not None and self.proxies.protocol != PROTOCOL_OFF:
+            self._expect_proxy()
 
     cdef bint _admit(self) except -1:
         """Whether there is room for one more connection; one without is sent away before it is read."""
@@ -271,6 +278,10 @@ cdef class Connection(Member):
             if self.lingered > LINGER_BYTES:
                 self.abort()
             return
+        if self.proxy_reader is not None:
+            count = self._read_proxy_header(count)
+            if count == 0:
+                return
         if self.encrypted:
             self._tls_received(count)
         else:
@@ -279,6 +290,8 @@ cdef class Connection(Member):
     def eof_received(self):
         cdef bint told = self.eof   # by TLS, whose half-close precedes that of the socket
         self.eof = True
+        if self.trace is not None:
+            self.trace.note("the peer sends no more")
         if self.carrier is not None and not self.closing:
             # Whole requests that wait for their turn come before the end: see _resume_input.
             if not self.resume_scheduled and not told:
@@ -322,6 +335,9 @@ cdef class Connection(Member):
 
     def connection_lost(self, error):
         cdef Carrier carrier = self.carrier
+        if self.trace is not None:
+            self.trace.end(error, self.closing)
+            self.trace = None
         self.gone = self.closing = True
         self.loop_state.discard(self)
         self.clock = CLOCK_NONE
@@ -349,10 +365,76 @@ cdef class Connection(Member):
             addresses[self.address] = count
         self.address = None
 
+    # --- the PROXY protocol
+
+    cdef int _expect_proxy(self) except -1:
+        if self.proxies.trusted.has_peer(self.transport.get_extra_info("peername")):
+            self.proxy_reader = ProxyReader()
+            # The hand-shake of TLS has not begun.
+            self.start_clock(CLOCK_HEAD, self.service.head_timeout)
+        elif self.proxies.protocol == PROTOCOL_REQUIRED:
+            # Whatever it says of itself would not count.
+            self._refuse_proxy("it is none of trusted_proxies, and proxy_protocol is required")
+        return 0
+
+    cdef Py_ssize_t _read_proxy_header(self, Py_ssize_t count) except -1:
+        """Take the header off the bytes that came; how many are left, at the start of the read buffer."""
+        cdef ProxyReader reader = self.proxy_reader
+        cdef char* data = self.loop_state.read_buffer
+        cdef size_t used = 0
+        cdef ProxyEvent event = reader.next(data, count, &used)
+        if event == PROXY_NEED_DATA:
+            return 0
+        self.proxy_reader = None
+        if event == PROXY_FAILED:
+            self._refuse_proxy(reader.error[:strlen(reader.error)].decode("ascii"))
+            return 0
+        if event == PROXY_ABSENT:
+            if self.proxies.protocol == PROTOCOL_REQUIRED:
+                self._refuse_proxy("it does not begin with a header, and proxy_protocol is required")
+                return 0
+            memmove(data + reader.held.size, data, count)
+            memcpy(data, reader.held.data, reader.held.size)
+            count += reader.held.size
+        else:
+            self.proxy_header = reader.header
+            self.peer_trusted = -1
+            if self.service.connections_per_address and not self._count_address(self.peer_name()):
+                self._turn_away_client()
+                return 0
+            if self.trace is not None:
+                self.trace.note(repr(reader.header))
+            count -= used
+            memmove(data, data + used, count)
+        # The client's own time begins.
+        if self.encrypted:
+            self.start_clock(CLOCK_TLS, self.service.tls_timeout)
+        else:
+            self.start_clock(CLOCK_HEAD, self.service.head_timeout)
+        return count
+
+    cdef int _turn_away_client(self) except -1:
+        """The client behind the proxy has as many connections as its address may have."""
+        self.over_limit(
+            LIMIT_ADDRESS, <double>self.service.connections_per_address, CUT_CLOSED if self.encrypted else 429
+        )
+        if self.encrypted:
+            return self.abort()
+        refusal(&self.out, self.loop_state.date(), 429, limit_row(LIMIT_ADDRESS).what)
+        return self.close(True)
+
+    cdef int _refuse_proxy(self, str why) except -1:
+        """Close without a word: what speaks is no proxy of ours, or none that can be understood."""
+        self.loop_state.counts.malformed += 1
+        log.info("PROXY protocol: a connection from %s is closed: %s", self.transport.get_extra_info("peername"), why)
+        return self.abort()
+
     # --- input
 
     cdef int _received(self, char* data, size_t size) except -1:
         """Handle bytes that came, behind those that wait. The view ends with the call."""
+        if self.trace is not None:
+            self.trace.received(PyBytes_FromStringAndSize(data, size))
         if self.carry.size:
             self._keep(data, size)
             return self._input(self.carry.data + self.carry_used, self.waiting(), True)
@@ -492,6 +574,9 @@ cdef class Connection(Member):
 
     cdef int _send(self, const char* data, Py_ssize_t size, object owner) except -1:
         """Write `out` and then `data`."""
+        if self.trace is not None and not self.gone:
+            self.trace.sent(PyBytes_FromStringAndSize(self.out.data, self.out.size))
+            self.trace.sent(PyBytes_FromStringAndSize(data, size))
         if self.tls is not None:
             return self._tls_send(data, size, owner)
         return self._transmit(data, size, owner)

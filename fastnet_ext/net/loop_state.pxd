@@ -66,6 +66,7 @@ cdef class LoopState:
     cdef LimitLog limits
 
     # --- input: one buffer for all, as a callback uses it up before the next one is called
+    # There is room behind it for PROXY_HELD bytes that turned out to be no header and go in front again.
     cdef char* read_buffer
     cdef object read_view           # the memoryview over it that get_buffer returns; shorter while pressed
     cdef object whole_view

@@ -17,6 +17,7 @@ from fastnet_ext.exchange.describe cimport describe
 from fastnet_ext.exchange.exchange cimport ConnectionInfo, Exchange, LoopLocal
 from fastnet_ext.http1.writer cimport format_date
 from fastnet_ext.net.limit_log cimport LimitLog
+from fastnet_ext.proxy.protocol cimport PROXY_HELD
 from fastnet_ext.serve.runner cimport RunnerPool, current_exchange, is_at_work
 
 cdef object connection_number = operator.attrgetter("number")
@@ -51,7 +52,7 @@ cdef class LoopState:
         buffer_init(&self.spare)
         memset(&self.counts, 0, sizeof(Counters))
         self.date_second = -1
-        self.read_buffer = <char*>malloc(READ_BUFFER)
+        self.read_buffer = <char*>malloc(READ_BUFFER + PROXY_HELD)
         if self.read_buffer == NULL:
             raise MemoryError()
 

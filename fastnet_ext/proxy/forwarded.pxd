@@ -19,11 +19,19 @@ cdef enum HeaderSource:
     SOURCE_NONE
 
 
+cdef enum ProtocolMode:
+    # Whether connections begin with the PROXY protocol's header: see protocol.pxd.
+    PROTOCOL_OFF
+    PROTOCOL_OPTIONAL
+    PROTOCOL_REQUIRED
+
+
 cdef class Proxies:
     """What a listener knows of the proxies in front of it: constant."""
 
     cdef readonly Networks trusted
     cdef HeaderSource source
+    cdef ProtocolMode protocol
     # Percent-encoded, without a slash at its end; empty when the app is not below a path.
     cdef readonly str root_path
     cdef bytes root             # the same as bytes

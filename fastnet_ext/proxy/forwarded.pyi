@@ -13,6 +13,7 @@ class Proxies:
         trusted: Networks | Iterable[str | IPv4Network | IPv6Network] = (),
         *,
         headers: str = "auto",
+        protocol: str = "off",
         root_path: str = "",
     ) -> None: ...
 

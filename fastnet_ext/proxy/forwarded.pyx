@@ -20,6 +20,7 @@ from fastnet_ext.proxy.networks cimport IpAddress, Networks, ip_text, parse_node
 cdef dict SOURCES = {
     "auto": SOURCE_AUTO, "forwarded": SOURCE_FORWARDED, "x-forwarded": SOURCE_X_FORWARDED, "none": SOURCE_NONE,
 }
+cdef dict MODES = {"off": PROTOCOL_OFF, "optional": PROTOCOL_OPTIONAL, "required": PROTOCOL_REQUIRED}
 cdef dict SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 # One forwarded-pair or none, and what ends it: RFC 7239, section 4. White space around ";" is not in its
@@ -38,14 +39,17 @@ cdef class Proxies:
     """The proxies in front of a listener.
 
     ``headers``: which fields of theirs count, ``"forwarded"``, ``"x-forwarded"``, ``"none"``, or
-    ``"auto"``: X-Forwarded-* where a request has any of them, else Forwarded. ``root_path``: the path
-    below which they serve the app. ``ValueError`` says what cannot be used.
+    ``"auto"``: X-Forwarded-* where a request has any of them, else Forwarded. ``protocol``: whether their
+    connections begin with the PROXY protocol's header, ``"off"``, ``"optional"`` or ``"required"``.
+    ``root_path``: the path below which they serve the app. ``ValueError`` says what cannot be used.
     """
 
-    def __init__(self, trusted=(), *, str headers="auto", str root_path=""):
+    def __init__(self, trusted=(), *, str headers="auto", str protocol="off", str root_path=""):
         cdef str path = clean_prefix(root_path)
         if headers not in SOURCES:
             raise ValueError(f"{headers!r} is not known: choose auto, forwarded, x-forwarded or none")
+        if protocol not in MODES:
+            raise ValueError(f"{protocol!r} is not known: choose off, optional or required")
         if path is None:
             raise ValueError(
                 f"root_path {root_path!r} is no clean path: it begins with a slash, has no empty, . or .. segments, "
@@ -53,6 +57,7 @@ cdef class Proxies:
             )
         self.trusted = trusted if isinstance(trusted, Networks) else Networks(trusted)
         self.source = SOURCES[headers]
+        self.protocol = MODES[protocol]
         self.root_path = path
         self.root = path.encode("ascii")
 

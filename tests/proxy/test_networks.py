@@ -69,7 +69,7 @@ def test_mistakes() -> None:
         with pytest.raises(ValueError, match=r"."):
             Networks([item])
     with pytest.raises(TypeError, match="does not change"):
-        Networks(["::1"]).__init__(["::2"])  # type: ignore[misc]
+        Networks(["::1"]).__init__(["::2"])
 
 
 def test_names() -> None:
