@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
+import grpc
 import pytest
 import websockets
 from websockets.asyncio.client import connect
@@ -46,6 +47,11 @@ def app() -> App:
         assert socket.client is not None
         await socket.send(f"{socket.client.host} {socket.url}")
 
+    def peer(request: bytes, context: grpc.ServicerContext) -> bytes:
+        return f"{context.peer()} {context.client.host}".encode()  # type: ignore[attr-defined]
+
+    handlers = {"Peer": grpc.unary_unary_rpc_method_handler(peer)}
+    app.grpc.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Test", handlers),))
     return app
 
 
@@ -251,6 +257,20 @@ def test_lies_do_not_open_websockets(bare: Live) -> None:
             await dial(bare.server, "http://evil.example", X_Forwarded_Host="evil.example")
 
     asyncio.run(talk())
+
+
+@pytest.mark.parametrize(
+    ("fields", "peer"),
+    [
+        ([("x-forwarded-for", "192.0.2.1:5")], b"ipv4:192.0.2.1:5 192.0.2.1"),
+        ([("x-forwarded-for", "2001:db8::1")], b"ipv6:%5B2001:db8::1%5D:0 2001:db8::1"),
+    ],
+)
+def test_grpc(behind: Live, bare: Live, fields: list[tuple[str, str]], peer: bytes) -> None:
+    for server, expected in ((behind, peer), (bare, None)):
+        with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+            found = channel.unary_unary("/test.Test/Peer")(b"", metadata=fields, timeout=10)
+        assert found == expected or (expected is None and found.startswith(b"ipv4:127.0.0.1:"))
 
 
 # --- a Unix socket, whose peers have no address
