@@ -328,7 +328,14 @@ def test_a_listener_has_settings_of_its_own() -> None:
 
 def test_the_private_listener_takes_over_no_public_face() -> None:
     config = load(
-        {"tls_cert": "c", "tls_key": "k", "access_log": True, "proxy_protocol": "required", "admin_bind": "9"}
+        {
+            "tls_cert": "c",
+            "tls_key": "k",
+            "access_log": True,
+            "proxy_protocol": "required",
+            "trusted_proxies": "10.0.0.0/8",
+            "admin_bind": "9",
+        }
     )
     main, admin = config.listeners
     assert main.tls_cert == "c"

@@ -48,7 +48,7 @@ def app() -> App:
         await socket.send(f"{socket.client.host} {socket.url}")
 
     def peer(request: bytes, context: grpc.ServicerContext) -> bytes:
-        return f"{context.peer()} {context.client.host}".encode()  # type: ignore[attr-defined]
+        return f"{context.peer()} {context.client.host}".encode()
 
     handlers = {"Peer": grpc.unary_unary_rpc_method_handler(peer)}
     app.grpc.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Test", handlers),))
