@@ -20,7 +20,7 @@ from fastnet import App, Request
 from fastnet.server import ConfigError
 from fastnet.server.config import Config
 from tests.proxy.headers import SIGNATURE, checked, inet, tls, tlv, v2
-from tests.wire.live import Live, Peer, live
+from tests.wire.live import Live, Peer, live, until
 
 V1 = b"PROXY TCP4 192.0.2.1 198.51.100.2 4711 443\r\n"
 V2 = v2(inet())
@@ -201,6 +201,32 @@ def test_a_header_comes_before_tls(tmp_path: Path) -> None:
         with context.wrap_socket(sock, server_hostname="localhost", suppress_ragged_eofs=True) as wrapped:
             wrapped.sendall(V1 + GET + b"\r\n")
             assert b"192.0.2.1" not in b"".join(iter(lambda: wrapped.recv(65536), b""))
+
+
+def test_connections_are_counted_by_the_client_s_address() -> None:
+    other = b"PROXY TCP4 192.0.2.9 198.51.100.2 1 2\r\n"
+    proxy = b"PROXY TCP4 10.0.0.1 198.51.100.2 1 2\r\n"
+    with (
+        live(
+            app(),
+            trusted_proxies="127.0.0.1, 10.0.0.0/8",
+            proxy_protocol="required",
+            limit_connections_per_address=1,
+        ) as server,
+        Peer(server.port) as first,
+        Peer(server.port) as second,
+        Peer(server.port) as third,
+    ):
+        assert first.send(V1 + GET + b"\r\n").answer().status == 200
+        assert second.send(V2 + GET + b"\r\n").answer().status == 429
+        assert third.send(other + GET + b"\r\n").answer().status == 200
+        # A proxy behind the proxy speaks for many.
+        for _ in range(3):
+            assert ask(server, proxy + GET + b"\r\n")["client"][0] == "10.0.0.1"
+        second.sock.close()
+        first.sock.close()
+        until(lambda: server.counters["connections_open"] == 1)
+        assert ask(server, V1 + GET + b"\r\n")["client"][0] == "192.0.2.1"
 
 
 def test_refusals_are_logged(caplog: pytest.LogCaptureFixture) -> None:
