@@ -58,9 +58,8 @@ class Client:
 
     async def ask(self, due: float, *, keep: bool) -> None:
         """One request, from when it is due to its outcome."""
+        started = min(due, time.monotonic())  # a timer may be early by its resolution
         try:
-            # A timer may be early by its resolution.
-            due = min(due, time.monotonic())
             async with asyncio.timeout(PATIENCE):
                 await self._ask(keep=keep)
         except Closed:
@@ -68,7 +67,7 @@ class Client:
         except Exception as error:
             self.seen.fail(f"{type(error).__name__}: {error}")
         else:
-            self.seen.latencies.append((due, time.monotonic() - due))
+            self.seen.latencies.append((due, time.monotonic() - started))
 
     async def _ask(self, *, keep: bool) -> None:
         stream = self._idle() if keep else None

@@ -487,6 +487,9 @@ def test_switches_compare_variants_of_the_same_repetition() -> None:
     assert log.measured == pytest.approx(1.10)
     missing = switches.verdict(switches.SWITCHES[0], switches.Turns(), "not available: because")
     assert (missing.word, missing.remark) == ("not measured", "not available")
+    turns.unlogged = "disqualified: a log of 0 bytes"
+    limits, log = (switches.verdict(switch, turns, "") for switch in switches.SWITCHES)
+    assert (limits.word, log.word, log.remark) == ("PASS", "not measured", "disqualified")
 
 
 def test_variants_are_settings_that_exist() -> None:

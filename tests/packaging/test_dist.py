@@ -14,7 +14,8 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import ProxyHandler, build_opener
+from urllib.error import HTTPError
+from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
@@ -33,6 +34,11 @@ app = App()
 @app.get("/users/{id}")
 async def read_user(id: int) -> dict[str, int]:
     return {"id": id}
+
+
+@app.get("/fails")
+async def fails() -> None:
+    raise LookupError("nobody is there")
 """
 
 
@@ -118,16 +124,16 @@ def test_what_is_imported_is_what_was_installed(folder: Path, installed: Path) -
 
 
 @contextmanager
-def serving(folder: Path, installed: Path) -> Iterator[str]:
+def serving(folder: Path, installed: Path, *flags: str) -> Iterator[str]:
     (folder / "service.py").write_text(SERVICE)
-    command = [str(installed / "fastnet"), "run", "service:app", "--port", "0"]
+    command = [str(installed / "fastnet"), "run", "service:app", "--port", "0", *flags]
     with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
             lines = []
             for line in process.stderr:
                 lines.append(line)
-                if found := re.search(r"listening on (http://\S+)", line):
+                if found := re.search(r"listening on (http://[\d.]+:\d+)", line):
                     yield found[1]
                     break
             else:
@@ -142,3 +148,15 @@ def test_the_installed_command_serves(folder: Path, installed: Path) -> None:
     with serving(folder, installed) as url, opener.open(f"{url}/users/7", timeout=10) as answer:
         assert (answer.status, answer.read()) == (200, b'{"id":7}')
         assert answer.headers["content-type"] == "application/json"
+
+
+def test_the_page_for_errors_is_installed(folder: Path, installed: Path) -> None:
+    opener = build_opener(ProxyHandler({}))
+    with serving(folder, installed, "--debug") as url:
+        request = Request(f"{url}/fails", headers={"Accept": "text/html"})
+        with pytest.raises(HTTPError) as failed:
+            opener.open(request, timeout=10)
+        with failed.value as answer:
+            assert answer.code == 500
+            assert answer.headers["content-type"].startswith("text/html")
+            assert b"nobody is there" in answer.read()
