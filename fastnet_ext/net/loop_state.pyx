@@ -221,7 +221,8 @@ cdef class LoopState:
     cdef int _relieve(self) except -1:
         cdef Member connection
         for connection in sorted(self.connections, key=accounted_of, reverse=True):
-            if self.buffered <= self.memory_limit:
+            # Well below the limit: what is read on fills it again, and the next relief is a while away.
+            if self.buffered <= self.memory_limit // 2:
                 return 0
             connection.relinquish()
             self.account(connection, 0)
