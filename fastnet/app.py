@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 
+from fastnet.admin import add_admin_routes
 from fastnet.arguments import Provider
 from fastnet.background import BackgroundTasks
 from fastnet.endpoints import Fallbacks, endpoint_of, engine_route, plain_endpoint
@@ -51,7 +52,8 @@ class App(Routes):
       file win over them.
 
     ``state`` is a bag of attributes, ``json`` the encoder of answers, and ``dependency_overrides``
-    puts one dependency in the place of another (tests).
+    puts one dependency in the place of another (tests). ``shutting_down`` is True from the moment in which
+    the server begins to drain: handlers that never end by themselves look at it.
     """
 
     _is_root = True
@@ -99,6 +101,8 @@ class App(Routes):
         self._background = BackgroundTasks()
         self._endpoints: dict[tuple[Registration, str], Endpoint] = {}
         self._serving = False
+        self._ready = True
+        self.shutting_down = False
         super().__init__(dependencies=dependencies, middleware=middleware)
 
     @property
@@ -176,6 +180,25 @@ class App(Routes):
 
     # --- around serving
 
+    @property
+    def ready(self) -> bool:
+        """Whether the app wants requests; it may be set to False and back at any time.
+
+        What decides about traffic asks the admin listener's ``/ready``: 200 once the lifespans have started, while
+        this is True and the server does not stop. Requests that come all the same are answered as ever.
+        """
+        return self._ready
+
+    @ready.setter
+    def ready(self, value: bool) -> None:
+        self._ready = bool(value)
+
+    def admin_app(self, server: Server) -> App:
+        """The app that a server's admin listeners serve."""
+        app = App(title=f"{self.title} (admin)")
+        add_admin_routes(app, server)
+        return app
+
     def lifespan(self, function: LifespanT) -> LifespanT:
         """Run up to the ``yield`` before the first request, and the rest after the last one.
 
@@ -195,6 +218,7 @@ class App(Routes):
 
     async def startup(self) -> None:
         """Run the lifespans up to their ``yield``. Raises what they raise, after leaving those that ran."""
+        self.shutting_down = False
         self._background.open()
         try:
             await self._lifespan.start(self)
@@ -213,10 +237,11 @@ class App(Routes):
     def run(self, **settings: Any) -> None:
         """Serve until SIGTERM or SIGINT, then drain: ``app.run(port=8000)``.
 
-        Settings are those of ``fastnet run``, with underscores. Raises ``ConfigError`` for one that
-        cannot be used, and what the lifespans raise.
+        Settings are those of ``fastnet run``, with underscores. With several workers this process supervises
+        them, and they have the app as it is now: SIGHUP replaces them but brings no new code. Raises
+        ``ConfigError`` for a setting that cannot be used, and ``StartError`` for what the lifespans raise.
         """
-        run(self, Config.load(settings, app_settings=self.settings))
+        run(lambda: self, Config.load(settings, app_settings=self.settings))
 
     def serve(self, **settings: Any) -> Server:
         """A server on the running loop: ``async with app.serve(port=0) as server: server.url``."""

@@ -6,13 +6,15 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from fastnet._version import __version__
 from fastnet.app import App
 from fastnet.cli.flags import Parser, UsageError, add_flags, flag_of, told_by_flags
 from fastnet.cli.load import AppFailed, LoadError, load_app
+from fastnet.cli.probe import load_for_worker, settings_of
 from fastnet.cli.show import as_json, as_toml
-from fastnet.server import Config, ConfigError, run
+from fastnet.server import Config, ConfigError, StartError, preloaded, run, supervise_from_the_start, supervises
 from fastnet.server.config import SETTINGS
 from fastnet.server.sources import Sources
 
@@ -86,38 +88,65 @@ def _sources(options: argparse.Namespace) -> Sources:
     return sources
 
 
-def _app_of(sources: Sources) -> App | None:
+def _place_of(sources: Sources) -> str | None:
     told = sources.find("app")
-    return None if told is None else load_app(SETTINGS["app"].read(told.value, f"app ({told.origin})"))
+    if told is None:
+        return None
+    place: str = SETTINGS["app"].read(told.value, f"app ({told.origin})")
+    return place
 
 
-def _needed(app: App | None) -> App:
-    if app is None:
+def _needed(place: str | None) -> str:
+    if place is None:
         raise UsageError('which app? Name it as module:app, or with FASTNET_APP or app = "module:app" in fastnet.toml')
-    return app
+    return place
 
 
 def _run(options: argparse.Namespace) -> int:
     sources = _sources(options)
-    app = _needed(_app_of(sources))
-    config = Config.from_sources(sources, app.settings)
+    place = _needed(_place_of(sources))
     try:
-        run(app, config)
+        run(*_app_and_config(place, sources), command=True)
     except ConfigError as error:
         print(f"fastnet: {error}", file=sys.stderr)
         return EXIT_START
+    except StartError as error:
+        print(f"{error.traceback}fastnet: {error}", file=sys.stderr)
+        return error.code
     return 0
+
+
+def _app_and_config(place: str, sources: Sources) -> tuple[Callable[[], App], Config]:
+    """What gives the app where it is served, and the settings in force, of which the app may have told some."""
+    config = Config.from_sources(sources)
+    if supervises(config) and not config.preload:
+        try:
+            settings = settings_of(place)
+        except StartError:
+            # Whoever edits the app is told by its worker, and mends it.
+            if not config.reload:
+                raise
+            settings = {}
+        return partial(load_for_worker, place), Config.from_sources(sources, settings)
+    if config.preload:
+        app = preloaded(lambda: load_app(place))
+    else:
+        app = load_app(place)
+    config = Config.from_sources(sources, app.settings)
+    if supervises(config) and not config.preload:
+        supervise_from_the_start()
+    return lambda: app, config
 
 
 def _config(options: argparse.Namespace) -> int:
     sources = _sources(options)
-    app = _app_of(sources)
-    config = Config.from_sources(sources, None if app is None else app.settings)
+    place = _place_of(sources)
+    config = Config.from_sources(sources, None if place is None else load_app(place).settings)
     print(as_json(config) if options.json else as_toml(config, changed=options.changed))
     return 0
 
 
 def _routes(options: argparse.Namespace) -> int:
-    for route in _needed(_app_of(_sources(options))).routes:
+    for route in load_app(_needed(_place_of(_sources(options)))).routes:
         print(f"{' '.join(route.methods):10} {route.path}")
     return 0

@@ -254,6 +254,12 @@ class Config(ListenerSettings):
 
     # --- workers
     workers: int = _setting(1, INTEGER, "worker processes", "workers", least=1, most=1024)
+    supervise: str = _setting(
+        "auto",
+        choice("auto", "always"),
+        "workers under a supervisor; auto: with several, with a limit of their lives, and to reload",
+        "workers",
+    )
     preload: bool = _setting(False, FLAG, "import the app before the workers are forked", "workers")
     worker_heartbeat: float = _setting(
         60.0, DURATION, "a worker whose loop stands still for so long is ended; 0: never", "workers"

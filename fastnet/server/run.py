@@ -1,87 +1,97 @@
-"""Runs an app in this process until a signal ends it."""
+"""Runs an app until a signal ends it: in this process, or in workers under a supervisor."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import logging
-import signal
+import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import NoReturn
 
-from fastnet.debugging.dump import Dumper, dump_stacks_on_signal
-from fastnet.debugging.mode import enter_debug_mode
+from .config import Config, ConfigError
+from .handover import CANARY, SUPERVISE, command_line, handed_over
+from .preload import check_fork
+from .server import Server, contexts_of
+from .supervisor import Supervisor
+from .worker import Source, loop_factory, serve
 
-from .config import Config
-from .server import Server
-
-if TYPE_CHECKING:
-    from fastnet.app import App
-
-__all__ = ["run"]
+__all__ = ["run", "supervise_from_the_start", "supervises"]
 
 log = logging.getLogger("fastnet.server")
 
 
-def run(app: App, config: Config) -> None:
+def run(source: Source, config: Config, *, command: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second SIGINT ends at once.
 
-    Raises :class:`~fastnet.server.config.ConfigError`, and what the lifespan's start-up raises.
+    ``source`` gives the app. ``command`` says that this process is a command of ours, which may be started anew.
+    Raises :class:`ConfigError` for settings that cannot be used, and :class:`StartError` when the app does not start.
     """
     _log_to_terminal()
-    dump_stacks_on_signal()
-    if config.debug:
-        enter_debug_mode()
-    with asyncio.Runner(loop_factory=loop_factory(config)) as runner:
-        runner.run(_serve(app, config))
+    if command and CANARY in os.environ:
+        contexts_of(config)
+        source().build()
+        return
+    with pid_file(config.pid_file):
+        if supervises(config) if command else is_supervised(config):
+            os.environ.pop(SUPERVISE, None)
+            if not command:
+                _check_embedded(config)
+            Supervisor(source, config, reexec=command).run()
+            return
+        app = source()
+        with asyncio.Runner(loop_factory=loop_factory(config)) as runner:
+            runner.run(serve(Server(app, config)))
 
 
-def loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """What makes the event loop; None is the stock one."""
-    if config.loop == "asyncio":
-        return None
-    if config.loop == "auto" and importlib.util.find_spec("uvloop") is None:
-        return None
-    import uvloop
-
-    return uvloop.new_event_loop
+def is_supervised(config: Config) -> bool:
+    """Whether workers under a supervisor do the work: several, or one that is to be replaced now and then."""
+    limited = config.worker_max_age or config.worker_max_requests or config.worker_max_memory
+    return config.supervise == "always" or config.workers > 1 or bool(limited) or config.reload
 
 
-async def _serve(app: App, config: Config) -> None:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    stopping = [False]
+def supervises(config: Config) -> bool:
+    """Whether this process, a command of ours, is to be a supervisor."""
+    if CANARY in os.environ:
+        return False
+    return is_supervised(config) or handed_over() or SUPERVISE in os.environ
 
-    def on_signal(number: int) -> None:
-        if stopping[0] and number == signal.SIGINT:
-            log.warning("stopped at once by a second SIGINT")
-            sys.stderr.flush()
-            # The default action: no handler, no clean-up, the exit status of a process that SIGINT ended.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            signal.raise_signal(signal.SIGINT)
-        stopping[0] = True
-        stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal, number)
-    server = Server(app, config)
-    await server.start()
-    assert server.state is not None
-    dumper = Dumper(server.state, config.log_mask)
-    dumper.install()
+def supervise_from_the_start() -> NoReturn:
+    """Begin anew as a supervisor: that it should be one was told by the app, which is imported here already."""
+    os.environ[SUPERVISE] = "1"
+    os.execv(sys.executable, command_line())
+
+
+def _check_embedded(config: Config) -> None:
+    """Raise :class:`ConfigError` for what a program that has its app already cannot have from us."""
+    if config.reload:
+        raise ConfigError("app.run() cannot reload: its app is imported already; use `fastnet run module:app --reload`")
+    check_fork()
+
+
+@contextlib.contextmanager
+def pid_file(path: str | None) -> Iterator[None]:
+    """Write the process id to a file for as long as the block lasts. Raises :class:`ConfigError`."""
+    if path is None:
+        yield
+        return
+    text = f"{os.getpid()}\n"
     try:
-        log.info("listening on %s", server.url)
-        await stop.wait()
-        log.info("stopping: running requests get %g s", config.timeout_drain)
+        with open(path, "w") as file:
+            file.write(text)
+    except OSError as error:
+        raise ConfigError(f"pid_file {path} cannot be written: {error.strerror}") from None
+    try:
+        yield
     finally:
-        await server.stop()
-        dumper.remove()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            with contextlib.suppress(ValueError):
-                loop.remove_signal_handler(number)
-    log.info("stopped")
+        with contextlib.suppress(OSError):
+            with open(path) as file:
+                found = file.read()
+            # Another server may have been started with the same file.
+            if found == text:
+                os.unlink(path)
 
 
 def _log_to_terminal() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import sys
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -13,14 +15,18 @@ from fastnet.debugging.stalls import StallDetector
 from fastnet_ext.net.connection import AsyncioConnection, Connection
 from fastnet_ext.net.loop_state import LoopState
 
-from .config import Config, ConfigError
+from .config import Config, ConfigError, Listener
+from .heartbeat import State, Vitals
 from .limits import service_of, sweep_interval
+from .listeners import Listening, Place, url_of
 from .tls import TlsContexts, make_contexts
 
 if TYPE_CHECKING:
     from fastnet.app import App
 
-__all__ = ["Server"]
+__all__ = ["Contexts", "Server", "contexts_of"]
+
+Contexts = Mapping[str, TlsContexts | None]
 
 log = logging.getLogger("fastnet.server")
 
@@ -33,18 +39,35 @@ class Server:
 
     ``url`` and ``port`` say where, once it has started. Leaving the block drains: no new
     connections, running requests get ``timeout_drain`` seconds, then the lifespan ends.
+
+    A worker is given the sockets of its place, by the listeners' names; otherwise the server makes its own.
+    ``contexts`` are the TLS contexts by the listeners' names, ``workers`` what the supervisor knows of all workers.
     """
 
-    def __init__(self, app: App, config: Config | None = None) -> None:
+    def __init__(
+        self,
+        app: App,
+        config: Config | None = None,
+        *,
+        sockets: Place | None = None,
+        contexts: Contexts | None = None,
+        workers: Iterable[Vitals] = (),
+    ) -> None:
         self.app = app
         self.config = config if config is not None else Config()
         self.state: LoopState | None = None
-        self._servers: list[asyncio.Server] = []
+        self.admin_app: App | None = None
+        self.workers = workers
+        self._given = sockets
+        self._contexts = contexts
+        self._listening: Listening | None = None
+        self._sockets: list[tuple[Listener, socket.socket]] = []
+        self._servers: list[asyncio.AbstractServer] = []
         self._executor: ThreadPoolExecutor | None = None
-        self._tls: TlsContexts | None = None
         self._stalls: StallDetector | None = None
         # Whether the app and the loop were in debug mode before we put them into it; None when we did not.
         self._before_debug: tuple[bool, bool] | None = None
+        self._started = self._stopping = False
 
     async def start(self) -> None:
         """Bind, run the start-up of the lifespan, then listen.
@@ -53,8 +76,13 @@ class Server:
         """
         config = self.config
         loop = asyncio.get_running_loop()
-        self._tls = make_contexts(config)
-        sockets = _bind(config)
+        if self._contexts is None:
+            self._contexts = contexts_of(config)
+        places = self._given
+        if places is None:
+            self._listening = Listening.open(config.listeners)
+            places = self._listening.of(0)
+        self._sockets = [(one, sock) for one in config.listeners for sock in places[one.name]]
         try:
             if config.debug:
                 self._enter_debug_mode(loop)
@@ -62,50 +90,92 @@ class Server:
             self.state = LoopState(
                 loop, self._executor, sweep_interval=sweep_interval(config), memory_limit=config.limit_memory
             )
-            service = service_of(self.app.build(), config.listeners[0], self._tls, trace=config.debug)
+            services = {one.name: self._service(one) for one in config.listeners}
             await self.app.startup()
+            try:
+                for listener, sock in self._sockets:
+                    self._servers.append(await self._listen(loop, listener, sock, services[listener.name]))
+            except BaseException:
+                await self._end_lifespan(config.timeout_drain)
+                raise
         except BaseException:
-            for sock in sockets:
-                sock.close()
+            self._close_listeners()
             await self._release()
             raise
+        self._started = True
+        if config.stall_threshold:
+            self._stalls = StallDetector(self.state, loop, config.stall_threshold)
+            self._stalls.start()
+
+    async def _listen(
+        self, loop: asyncio.AbstractEventLoop, listener: Listener, sock: socket.socket, service: Service
+    ) -> asyncio.AbstractServer:
         state = self.state
+        assert state is not None
         # uvloop takes any protocol with get_buffer; the stock loop insists on its own base class.
         kind = AsyncioConnection if isinstance(loop, asyncio.BaseEventLoop) else Connection
-        for sock in sockets:
-            self._servers.append(
-                await loop.create_server(lambda: kind(state, service), sock=sock, backlog=config.backlog)
-            )
-
-        if config.stall_threshold:
-            self._stalls = StallDetector(state, loop, config.stall_threshold)
-            self._stalls.start()
+        options: dict[str, Any] = {"sock": sock, "backlog": listener.backlog}
+        create = loop.create_server
+        if sock.family == socket.AF_UNIX:
+            create = loop.create_unix_server  # type: ignore[assignment]
+            if kind is AsyncioConnection and sys.version_info >= (3, 13):
+                # The file belongs to who made it: a worker's successor listens there.
+                options["cleanup_socket"] = False
+        try:
+            return await create(lambda: kind(state, service), **options)
+        except OSError as error:
+            # Two that bind the same port before either listens learn of it here.
+            raise ConfigError(f"{url_of(sock, False)} cannot be listened on: {error.strerror}") from None
 
     def _enter_debug_mode(self, loop: asyncio.AbstractEventLoop) -> None:
         self._before_debug = (self.app.debug, loop.get_debug())
         self.app.debug = True
         loop.set_debug(True)
 
+    def _service(self, listener: Listener) -> Service:
+        app = self.app
+        if listener.admin:
+            if self.admin_app is None:
+                self.admin_app = self.app.admin_app(self)
+            app = self.admin_app
+        assert self._contexts is not None
+        return service_of(app.build(), listener, self._contexts[listener.name])
+
+    async def stop(self, timeout: float | None = None, *, grace: float = 0.0) -> None:
+        """Drain within ``timeout`` seconds (``timeout_drain`` by default), then end the lifespan within as many.
+
+        Connections on which nothing runs are closed at once, or with ``grace`` after so many seconds: their next
+        request is answered, and told that it was the last one. With a successor at hand that breaks nobody's request.
+        """
+        timeout = self.config.timeout_drain if timeout is None else timeout
+        self._stopping = True
+        self.app.shutting_down = True
+        self._close_listeners()
+        try:
+            if self.state is not None:
+                await self._drain(self.state, timeout, grace)
+        finally:
+            await self._end_lifespan(timeout)
+            await self._release()
+
     def reload_certificates(self) -> bool:
         """Read certificates and keys again, for new connections; whether they could be used.
 
-        Those that are open keep the old ones, and so does everybody when the new ones cannot be used.
+        Those that are open keep the old ones, and so does everybody on a listener whose new ones cannot be used.
         """
-        return self._tls is None or self._tls.reload()
+        contexts = [one for one in (self._contexts or {}).values() if one is not None]
+        return all([one.reload() for one in contexts])
 
-    async def stop(self, timeout: float | None = None) -> None:
-        """Drain within ``timeout`` seconds (``timeout_drain`` by default), then end the lifespan."""
+    def _close_listeners(self) -> None:
         for server in self._servers:
             server.close()
         self._servers = []
-        try:
-            if self.state is not None:
-                await self._drain(self.state, self.config.timeout_drain if timeout is None else timeout)
-        finally:
-            await self.app.shutdown()
-            await self._release()
+        for _, sock in self._sockets:
+            sock.close()
+        if self._listening is not None:
+            self._listening.close()
 
-    async def _drain(self, state: LoopState, timeout: float) -> None:
+    async def _drain(self, state: LoopState, timeout: float, grace: float) -> None:
         state.drain()
         try:
             await asyncio.wait_for(state.wait_empty(), timeout)
@@ -116,6 +186,16 @@ class Server:
                 await asyncio.wait_for(state.wait_empty(), GRACE)
             except TimeoutError:
                 log.error("handlers do not end: they swallow their cancellation, or clean up for ever")
+
+    async def _end_lifespan(self, timeout: float) -> None:
+        """Run the shutdown of the lifespan. In this task: what it entered has to be left where it was entered."""
+        try:
+            async with asyncio.timeout(max(timeout, GRACE)) as limit:
+                await self.app.shutdown()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            log.error("the lifespan's shutdown was ended: it did not end within %g s", max(timeout, GRACE))
 
     async def _release(self) -> None:
         if self.state is not None:
@@ -142,15 +222,32 @@ class Server:
     ) -> None:
         await self.stop()
 
-    # --- where it listens
+    # --- where it listens, and how it is
+
+    @property
+    def urls(self) -> list[tuple[str, str]]:
+        """The name of the listener and the URL (``unix:/path`` for Unix sockets) of each listening socket."""
+        return [(one.name, url_of(sock, _is_secure(one))) for one, sock in self._sockets]
+
+    @property
+    def url(self) -> str:
+        """``http://host:port`` (https with TLS) of the first listening socket, without a slash at the end."""
+        listener, sock = self._first()
+        return url_of(sock, _is_secure(listener))
 
     @property
     def address(self) -> tuple[str, int]:
-        """Host and port of the first listening socket."""
+        """Host and port of the first listening socket. ``RuntimeError`` for a Unix socket."""
+        _, sock = self._first()
+        if sock.family == socket.AF_UNIX:
+            raise RuntimeError(f"the server listens on {url_of(sock, False)}, which has no host and no port")
+        name = sock.getsockname()
+        return name[0], name[1]
+
+    def _first(self) -> tuple[Listener, socket.socket]:
         if not self._servers:
             raise RuntimeError("the server is not listening: start it first")
-        name = self._servers[0].sockets[0].getsockname()
-        return name[0], name[1]
+        return self._sockets[0]
 
     @property
     def host(self) -> str:
@@ -163,13 +260,13 @@ class Server:
         return self.address[1]
 
     @property
-    def url(self) -> str:
-        """``http://host:port`` (https with TLS), without a slash at the end."""
-        host, port = self.address
-        if host in ("0.0.0.0", "::"):
-            host = "127.0.0.1" if host == "0.0.0.0" else "::1"
-        name = f"[{host}]" if ":" in host else host
-        return f"{'http' if self._tls is None else 'https'}://{name}:{port}"
+    def vital_state(self) -> State:
+        """What it is at: ready when it has started, the app says that it is, and it does not stop."""
+        if self._stopping:
+            return State.DRAINING
+        if not self._started:
+            return State.STARTING
+        return State.READY if self.app.ready else State.NOT_READY
 
     @property
     def counters(self) -> dict[str, int]:
@@ -177,38 +274,19 @@ class Server:
         return {} if self.state is None else self.state.counters
 
 
-def _bind(config: Config) -> list[socket.socket]:
-    """A listening socket for each address that the host name stands for."""
+def _is_secure(listener: Listener) -> bool:
+    return listener.tls_cert is not None or listener.tls_dev
+
+
+def contexts_of(config: Config) -> Contexts:
+    """The TLS of each listener by its name; None where it has none. Raises :class:`ConfigError`."""
+    return {listener.name: _contexts(listener) for listener in config.listeners}
+
+
+def _contexts(listener: Listener) -> TlsContexts | None:
     try:
-        found = socket.getaddrinfo(config.host or None, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
-        raise ConfigError(f"host {config.host!r} cannot be resolved: {error.strerror}") from None
-    sockets: list[socket.socket] = []
-    port = config.port
-    for family, kind, _, _, address in dict.fromkeys(found):
-        # IPPROTO_TCP explicitly: asyncio sets TCP_NODELAY only where it sees it.
-        sock = socket.socket(family, kind, socket.IPPROTO_TCP)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            place: Any = (address[0], port, *address[2:])
-            sock.bind(place)
-        except OSError as error:
-            sock.close()
-            for other in sockets:
-                other.close()
-            raise ConfigError(_bind_failure(config, error)) from None
-        port = sock.getsockname()[1]
-        sock.setblocking(False)
-        sockets.append(sock)
-    return sockets
-
-
-def _bind_failure(config: Config, error: OSError) -> str:
-    where = f"{config.host}:{config.port}"
-    if isinstance(error, PermissionError):
-        return f"{where} needs privileges: ports below 1024 do; choose one above with --port"
-    if error.errno == 98:
-        return f"{where} is taken by another process: stop that one, or choose another port with --port"
-    return f"{where} cannot be listened on: {error.strerror}"
+        return make_contexts(listener)
+    except ConfigError as error:
+        if listener.name == "main":
+            raise
+        raise ConfigError(f"listener {listener.name!r}: {error}") from None

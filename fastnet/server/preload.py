@@ -1,0 +1,70 @@
+"""Imports an app before workers are forked, so that they share the memory of its code and data."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import stat
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from .config import ConfigError
+
+if TYPE_CHECKING:
+    from fastnet.app import App
+
+__all__ = ["check_fork", "preloaded"]
+
+
+def preloaded(load: Callable[[], App]) -> App:
+    """The app that ``load`` gives, made ready to be shared by forked workers.
+
+    Raises :class:`ConfigError` when what it brought along does not survive a fork: threads, event loops, sockets.
+    """
+    before = _open_things()
+    app = load()
+    check_fork(before)
+    gc.collect()
+    # What is here now is not looked at by the workers' collectors, which would write to its pages.
+    gc.freeze()
+    return app
+
+
+def check_fork(before: dict[int, str] | None = None) -> None:
+    """Raise :class:`ConfigError` if this process has what a forked worker could not go on with."""
+    found = [f"thread {thread.name!r}" for thread in threading.enumerate() if thread is not threading.main_thread()]
+    if before is not None:
+        found += [what for number, what in _open_things().items() if before.get(number) != what]
+    if found:
+        raise ConfigError(
+            f"workers cannot be forked from what the app's import left behind: {', '.join(found)}. "
+            "Start that in a lifespan, which runs in each worker, or serve without --preload"
+        )
+
+
+def _open_things() -> dict[int, str]:
+    """The sockets and event loops of this process by their descriptors."""
+    found: dict[int, str] = {}
+    for name in os.listdir("/dev/fd"):
+        number = int(name)
+        try:
+            mode = os.fstat(number).st_mode
+            target = os.readlink(f"/dev/fd/{name}") if os.path.islink(f"/dev/fd/{name}") else ""
+        except OSError:
+            continue  # it was the listing's own
+        if stat.S_ISSOCK(mode):
+            found[number] = _describe(number)
+        elif "eventpoll" in target or "io_uring" in target:
+            found[number] = f"an event loop (descriptor {number})"
+    return found
+
+
+def _describe(number: int) -> str:
+    with socket.socket(fileno=os.dup(number)) as sock:
+        try:
+            peer = sock.getpeername()
+        except OSError:
+            return f"a socket (descriptor {number})"
+    return f"a connection to {peer[0]}:{peer[1]}" if isinstance(peer, tuple) else f"a socket (descriptor {number})"

@@ -1,0 +1,543 @@
+"""Keeps N workers serving: starts, watches, replaces and stops them.
+
+The supervisor has no event loop, no threads and (unless it is preloaded) none of the app's code, so that nothing can
+block it or break its ``fork``. It owns the listening sockets; workers come and go behind them. Everything it does is
+an answer to a signal, to a message of a worker, to the end of a worker, or to a deadline, in one loop.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import deque
+from types import FrameType
+from typing import IO, Final
+
+from .channel import Channel
+from .children import ABORT_TIME, Child, Post, described
+from .config import Config, ConfigError
+from .handover import CANARY, NOBODY, Handover, command_line, reexecute
+from .heartbeat import Page
+from .listeners import Listening
+from .server import Contexts, Server, contexts_of
+from .systemd import notify, watchdog_interval
+from .worker import EXIT_START, Source, StartError, Worker, end_process, longest_stop, work
+
+__all__ = ["Supervisor"]
+
+log = logging.getLogger("fastnet.server")
+
+SIGNALS: Final = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGCHLD,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGUSR1,
+)
+
+# Seconds between two looks at the workers' beats.
+TICK: Final = 1.0
+
+# Seconds until a replacement that failed is tried again.
+RETRY: Final = 30.0
+
+
+class Supervisor:
+    """``Supervisor(source, config).run()``: returns after a clean stop.
+
+    ``reexec`` makes SIGHUP start the command anew in this process, which brings new code and new settings; without
+    it the workers are replaced by others of the same. Raises :class:`ConfigError` and :class:`StartError`.
+    """
+
+    def __init__(self, source: Source, config: Config, *, reexec: bool = False) -> None:
+        self.source = source
+        self.config = config
+        self.posts: list[Post] = []
+        self.page: Page
+        self.listening: Listening
+        self.contexts: Contexts
+        self._children: dict[int, Child] = {}
+        self._reexec = reexec
+        # What tries whether the program would start anew, and what it says.
+        self._canary: subprocess.Popen[bytes] | None = None
+        self._verdict: IO[bytes] | None = None
+        # Posts whose workers are replaced, one after the other; and whether a failure ends that.
+        self._queue: deque[Post] = deque()
+        self._reloading = False
+        self._retries: list[tuple[float, Post]] = []
+        # Workers of posts that are no more: they go once the first post's next worker serves their sockets.
+        self._surplus: list[Child] = []
+        self._serving = False
+        self._stopping = False
+        self._failure: StartError | None = None
+        self._interrupted = False
+        self._last_look = 0.0
+        self._selector: selectors.BaseSelector
+        self._wakeup: tuple[int, int]
+
+    def run(self) -> None:
+        """Serve until SIGTERM or SIGINT."""
+        try:
+            self._begin()
+            while not self._stopping or self._children:
+                self._wait()
+                self._reap()
+                self._look_after()
+        finally:
+            # Of an exception that nobody expected, workers learn by the end of their channels.
+            self._end()
+        if self._failure is not None:
+            raise self._failure
+        log.info("stopped")
+
+    # --- begin and end
+
+    def _begin(self) -> None:
+        config = self.config
+        self._selector = selectors.DefaultSelector()
+        self._wakeup = os.pipe()
+        for descriptor in self._wakeup:
+            os.set_blocking(descriptor, False)
+        self._selector.register(self._wakeup[0], selectors.EVENT_READ)
+        signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
+        for number in SIGNALS:
+            signal.signal(number, _noted)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+        given = Handover.taken()
+        workers = given.workers(config) if given else config.workers
+        self.page = Page(given.page if given else None)
+        self.contexts = contexts_of(config)
+        self.listening = Listening.open(
+            config.listeners,
+            places=workers,
+            separate=config.sockets == "reuseport",
+            inherited=given.sockets if given else (),
+        )
+        self.posts = [Post() for _ in range(workers)]
+        if given is None:
+            for post in self.posts:
+                self._man(post)
+            return
+        self._serving = True
+        for place, item in given.children:
+            child = Child.restored(item, self.page)
+            self._watch(child)
+            if child.leaving:
+                continue
+            if 0 <= place < workers:
+                self.posts[place].current = child
+            else:
+                self._surplus.append(child)
+        for post in self.posts:
+            if post.current is None:
+                self._man(post)
+        self._roll()
+
+    def _end(self) -> None:
+        for child in self._children.values():
+            child.channel.close()
+        if hasattr(self, "listening"):
+            self.listening.close()
+        signal.set_wakeup_fd(-1)
+        for number in SIGNALS:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        self._selector.close()
+        for descriptor in self._wakeup:
+            os.close(descriptor)
+
+    # --- one turn
+
+    def _wait(self) -> None:
+        for key, _ in self._selector.select(self._patience()):
+            if isinstance(key.fileobj, Channel):
+                self._hear(key.data)
+            else:
+                for number in os.read(self._wakeup[0], 4096):
+                    self._on_signal(number)
+
+    def _patience(self) -> float:
+        """Seconds until something is due."""
+        now = time.monotonic()
+        times = [now + TICK, *(time for time, _ in self._retries)]
+        times += [post.start_at for post in self.posts if post.start_at is not None]
+        times += [child.kill_at for child in self._children.values() if child.kill_at is not None]
+        if self.config.worker_heartbeat:
+            times.append(now + self.config.worker_heartbeat / 4)
+        if watchdog_interval():
+            times.append(now + watchdog_interval())
+        return max(min(times) - now, 0.0)
+
+    def _look_after(self) -> None:
+        """Do what is due."""
+        now = time.monotonic()
+        if watchdog_interval():
+            notify("WATCHDOG=1")
+        self._look_at_beats(now)
+        for child in self._children.values():
+            if child.kill_at is not None and now >= child.kill_at:
+                log.error("worker %d does not end: it is killed", child.pid)
+                child.signal(signal.SIGKILL)
+                child.kill_at = None
+        if self._stopping:
+            return
+        for post in self.posts:
+            if post.start_at is not None and now >= post.start_at:
+                post.start_at = None
+                if post.current is None and post.successor is None:
+                    self._man(post)
+        for retry in [one for one in self._retries if now >= one[0]]:
+            self._retries.remove(retry)
+            self._replace(retry[1])
+        self._next()
+
+    def _look_at_beats(self, now: float) -> None:
+        """Abort workers whose loops stand still; their stacks go to standard error."""
+        limit = self.config.worker_heartbeat
+        # When we were stopped ourselves, so were they (a terminal's Ctrl-Z, a frozen container).
+        stopped = now - self._last_look > max(TICK, limit / 4) + 1.0
+        self._last_look = now
+        if not limit or stopped:
+            return
+        for child in self._children.values():
+            if not child.aborted and child.silent_for(now) > limit:
+                log.error("worker %d has stood still for %g s (worker_heartbeat): it is aborted", child.pid, limit)
+                child.aborted = True
+                child.signal(signal.SIGABRT)
+                child.kill_at = now + ABORT_TIME
+
+    # --- signals
+
+    def _on_signal(self, number: int) -> None:
+        if number == signal.SIGINT and self._interrupted:
+            log.warning("stopped at once by a second SIGINT")
+            for child in self._children.values():
+                child.signal(signal.SIGKILL)
+            self.listening.close()
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            self._interrupted |= number == signal.SIGINT
+            self._stop(signal.Signals(number).name)
+        elif number == signal.SIGUSR1:
+            for child in self._children.values():
+                child.signal(number)
+        elif self._stopping:
+            return
+        elif number == signal.SIGHUP:
+            self._reload()
+        elif number == signal.SIGTTIN:
+            self._resize(len(self.posts) + 1)
+        elif number == signal.SIGTTOU:
+            self._resize(len(self.posts) - 1)
+
+    def _stop(self, reason: str) -> None:
+        if self._stopping:
+            return
+        self._stopping = True
+        self._queue.clear()
+        notify("STOPPING=1")
+        log.info("stopping (%s): running requests get %g s", reason, self.config.timeout_drain)
+        for child in self._children.values():
+            child.stop(longest_stop(self.config))
+        if self._canary is not None:
+            self._canary.kill()
+
+    def _resize(self, count: int) -> None:
+        if count < 1:
+            log.warning("the last worker stays")
+            return
+        if count > len(self.posts):
+            try:
+                self.listening.grow(count)
+            except ConfigError as error:
+                log.error("no further worker: %s", error)
+                return
+            self.posts.append(Post())
+            self._man(self.posts[-1])
+        else:
+            post = self.posts.pop()
+            self._surplus += [child for child in (post.current, post.successor) if child is not None]
+            # Connections that wait for it are served by the first post's next worker.
+            self._replace(self.posts[0])
+        log.info("%d workers", count)
+
+    # --- reload
+
+    def _reload(self) -> None:
+        try:
+            contexts = contexts_of(self.config)
+        except ConfigError as error:
+            log.error("not reloaded, everything stays as it is: %s", error)
+            return
+        if not self._reexec:
+            self.contexts = contexts
+            self._roll()
+            return
+        if self._canary is not None:
+            # What it tries is older than what is wanted now.
+            self._canary.kill()
+            self._canary.wait()
+        notify("RELOADING=1")
+        log.info("reloading: trying whether the new code starts")
+        self._verdict = tempfile.TemporaryFile()  # noqa: SIM115 - read once the canary has ended
+        self._canary = subprocess.Popen(
+            command_line(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=self._verdict,
+            env={**os.environ, CANARY: "1"},
+        )
+
+    def _on_verdict(self, status: int) -> None:
+        """The canary has ended: become the new program if it lived."""
+        assert self._canary is not None
+        assert self._verdict is not None
+        self._canary.returncode = os.waitstatus_to_exitcode(status)
+        self._canary = None
+        with self._verdict as file:
+            file.seek(0)
+            text = file.read().decode(errors="replace").strip()
+        if self._stopping:
+            return
+        if status == 0:
+            self._become_new()
+        else:
+            notify("READY=1")
+            log.error("not reloaded, everything stays as it is: the new code %s\n%s", described(status), text)
+
+    def _become_new(self) -> None:
+        numbers = {post.current: number for number, post in enumerate(self.posts)}
+        for child in self._children.values():
+            if child not in numbers and child not in self._surplus:
+                child.stop(longest_stop(self.config))
+        state = Handover(
+            page=self.page.descriptor,
+            sockets=self.listening.hand_over(),
+            children=[(numbers.get(child, NOBODY), child.hand_over()) for child in self._children.values()],
+            configured=self.config.workers,
+            posts=len(self.posts),
+        )
+        # They stay blocked until the new program can take them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            reexecute(state)
+        except OSError as error:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            log.error("not reloaded, everything stays as it is: %s", error)
+
+    def _roll(self) -> None:
+        """Replace all workers, one after the other."""
+        notify("RELOADING=1")
+        log.info("replacing the workers")
+        self._reloading = True
+        for post in self.posts:
+            self._replace(post)
+
+    def _replace(self, post: Post) -> None:
+        if post not in self._queue:
+            self._queue.append(post)
+
+    def _next(self) -> None:
+        """Go on with replacing: one worker at a time."""
+        if any(post.successor is not None for post in self.posts):
+            return
+        while self._queue:
+            post = self._queue.popleft()
+            if post not in self.posts:
+                continue
+            if post.current is None:
+                # Nothing to be gentle with. A worker that waits for its time gets it now.
+                if post.start_at is not None:
+                    post.start_at = time.monotonic()
+                continue
+            post.successor = self._start(post)
+            return
+        if self._reloading and all(post.current is not None and post.current.ready for post in self.posts):
+            self._reloading = False
+            notify("READY=1")
+            log.info("all workers are new")
+
+    # --- workers
+
+    def _man(self, post: Post) -> None:
+        post.current = self._start(post)
+
+    def _start(self, post: Post) -> Child:
+        """Fork a worker for a post."""
+        number, count = self.posts.index(post), len(self.posts)
+        ours, theirs = Channel.pair()
+        slot = self.page.unused()
+        slot.take()
+        supervisor = os.getpid()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A signal for the child must not be written into our pipe, which it shares at first.
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        pid = os.fork()
+        if pid == 0:
+            code = EXIT_START
+            try:
+                ours.close()
+                code = self._be_worker(Worker(theirs, slot, supervisor), number, count)
+            except BaseException:
+                traceback.print_exc()
+                code = 1
+            finally:
+                end_process(code)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        theirs.close()
+        slot.name(pid)
+        child = Child(pid, ours, slot, time.monotonic())
+        self._watch(child)
+        return child
+
+    def _watch(self, child: Child) -> None:
+        self._children[child.pid] = child
+        self._selector.register(child.channel, selectors.EVENT_READ, child)
+
+    def _be_worker(self, worker: Worker, number: int, count: int) -> int:
+        """In the child: give back what is the supervisor's, then serve."""
+        signal.set_wakeup_fd(-1)
+        for one in SIGNALS:
+            # What a terminal sends to us all is for the supervisor; the rest ends a worker that still starts.
+            ignored = one in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+            signal.signal(one, _noted if ignored else signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        self._selector.close()
+        for descriptor in self._wakeup:
+            os.close(descriptor)
+        for child in self._children.values():
+            child.channel.close()
+        place = self.listening.of(number, count)
+        self.listening.keep(place)
+        faulthandler.enable()
+        config, contexts, page = self.config, self.contexts, self.page
+        return work(
+            self.source,
+            config,
+            worker,
+            lambda app: Server(app, config, sockets=place, contexts=contexts, workers=page),
+        )
+
+    def _hear(self, child: Child) -> None:
+        for message in child.channel.receive():
+            if message.get("ready"):
+                self._on_ready(child)
+            elif "failed" in message:
+                child.failure = message["failed"]
+                child.traceback = message.get("traceback", "")
+                child.failure_code = message["code"]
+            elif "replace" in message:
+                log.info("worker %d is replaced: %s", child.pid, message["replace"])
+                post = self._post_of(child)
+                if post is not None and not self._stopping:
+                    self._replace(post)
+        if child.channel.ended:
+            self._selector.unregister(child.channel)
+
+    def _post_of(self, child: Child) -> Post | None:
+        return next((post for post in self.posts if child in (post.current, post.successor)), None)
+
+    def _on_ready(self, child: Child) -> None:
+        child.ready = True
+        log.info("worker %d is ready", child.pid)
+        post = self._post_of(child)
+        if post is None or self._stopping:
+            return
+        if child is post.successor:
+            old, post.current, post.successor = post.current, child, None
+            if old is not None:
+                old.retire(longest_stop(self.config))
+        if post is self.posts[0]:
+            for surplus in self._surplus:
+                surplus.retire(longest_stop(self.config))
+            self._surplus.clear()
+        if not self._serving and all(one.current is not None and one.current.ready for one in self.posts):
+            self._serving = True
+            notify("READY=1")
+            for name, url in self.listening.urls(self.config.listeners):
+                log.info("listening on %s%s", url, "" if name == "main" else f" ({name})")
+
+    # --- ends of workers
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            if self._canary is not None and pid == self._canary.pid:
+                self._on_verdict(status)
+                continue
+            child = self._children.pop(pid, None)
+            if child is not None:
+                # Its last words may still lie in the channel.
+                if not child.channel.ended:
+                    self._hear(child)
+                    if not child.channel.ended:
+                        self._selector.unregister(child.channel)
+                child.channel.close()
+                child.slot.free()
+                self._on_exit(child, status)
+
+    def _on_exit(self, child: Child, status: int) -> None:
+        post = self._post_of(child)
+        if child in self._surplus:
+            self._surplus.remove(child)
+        if post is None or self._stopping:
+            return
+        if child is post.successor:
+            post.successor = None
+            self._replacement_failed(post, child, status)
+            return
+        post.current = None
+        if post.successor is not None:
+            # Its successor is on its way.
+            post.current, post.successor = post.successor, None
+            log.error("worker %d %s", child.pid, described(status))
+        elif not child.ready and not self._serving:
+            self._start_failed(child, status)
+        else:
+            now = time.monotonic()
+            delay = post.crashed(now - child.started, now)
+            log.error("worker %d %s; another one is started in %g s", child.pid, _end_of(child, status), delay)
+
+    def _start_failed(self, child: Child, status: int) -> None:
+        """At the first start nothing is tried again: it would only fail again."""
+        message = child.failure or f"a worker {described(status)} before it was ready"
+        self._failure = StartError(message, code=child.failure_code or EXIT_START, traceback=child.traceback)
+        self._stop("a worker could not be started")
+
+    def _replacement_failed(self, post: Post, child: Child, status: int) -> None:
+        text = _end_of(child, status)
+        if self._reloading:
+            self._queue.clear()
+            self._reloading = False
+            notify("READY=1")
+            log.error("not reloaded, the other workers stay: worker %d %s", child.pid, text)
+        else:
+            self._retries.append((time.monotonic() + RETRY, post))
+            log.error("not replaced, tried again in %g s: worker %d %s", RETRY, child.pid, text)
+
+
+def _end_of(child: Child, status: int) -> str:
+    if child.failure:
+        return f"could not be started: {child.failure}\n{child.traceback}".rstrip()
+    return described(status)
+
+
+def _noted(number: int, frame: FrameType | None) -> None:
+    """A handler, so that the signal neither ends the process nor stays without its byte in the pipe."""
