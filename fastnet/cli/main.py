@@ -106,10 +106,12 @@ def _run(options: argparse.Namespace) -> int:
     sources = _sources(options)
     place = _needed(_place_of(sources))
     try:
-        run(*_app_and_config(place, sources), command=True)
-    except ConfigError as error:
-        print(f"fastnet: {error}", file=sys.stderr)
-        return EXIT_START
+        app, config = _app_and_config(place, sources)
+        try:
+            run(app, config, command=True)
+        except ConfigError as error:
+            print(f"fastnet: {error}", file=sys.stderr)
+            return EXIT_START
     except StartError as error:
         print(f"{error.traceback}fastnet: {error}", file=sys.stderr)
         return error.code

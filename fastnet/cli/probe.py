@@ -11,6 +11,7 @@ from typing import Any
 from fastnet.app import App
 from fastnet.cli.load import AppFailed, LoadError, load_app
 from fastnet.server import StartError
+from fastnet.server.children import described
 
 __all__ = ["load_for_worker", "settings_of"]
 
@@ -41,9 +42,9 @@ def settings_of(place: str) -> dict[str, Any]:
     os.close(writing)
     with os.fdopen(reading, "rb") as stream:
         answer = stream.read()
-    os.waitpid(pid, 0)
+    _, status = os.waitpid(pid, 0)
     if not answer:
-        raise StartError(f"{place} ended the process that imported it")
+        raise StartError(f"the process that imported {place} {described(status)}")
     found: dict[str, Any] | StartError = pickle.loads(answer)
     if isinstance(found, StartError):
         raise found

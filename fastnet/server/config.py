@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from fastnet_ext.proxy.forwarded import clean_prefix
 
+from .addresses import parse_address
 from .sources import ConfigError, Origins, Sources, nearest
 from .values import (
     DURATION,
@@ -368,6 +369,11 @@ def _check_listener(listener: Listener) -> None:
     where = "" if listener.name == "main" else f"listener {listener.name!r}: "
     if not listener.bind:
         raise ConfigError(f"{where}bind says where to listen; it is empty")
+    for bind in listener.bind:
+        try:
+            parse_address(bind)
+        except ValueError as error:
+            raise ConfigError(f"{where}{error}") from None
     if (listener.tls_cert is None) != (listener.tls_key is None):
         raise ConfigError(f"{where}tls_cert and tls_key belong together: give both or none")
     if listener.tls_dev and listener.tls_cert is not None:

@@ -196,7 +196,7 @@ def url_of(sock: socket.socket, secure: bool) -> str:
         if isinstance(name, bytes):
             name = name.decode(errors="replace")
         return f"unix:{name.replace(chr(0), '@', 1)}"
-    host, port = name[:2]
+    host, port = str(name[0]), name[1]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     host = f"[{host}]" if ":" in host else host
     return f"{'https' if secure else 'http'}://{host}:{port}"
@@ -285,31 +285,30 @@ def _tcp_failure(host: str, port: int, error: OSError) -> str:
 
 def _open_unix(listener: Listener, bind: str, path: str) -> _Entry:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    entry = _Entry(listener.name, bind, path, [sock])
     try:
         sock.setblocking(False)
         if path.startswith("@"):
             sock.bind("\0" + path[1:])
-            return _Entry(listener.name, bind, path, [sock])
+            return entry
         _remove_stale(path)
         sock.bind(path)
         found = os.stat(path)
-        entry = _Entry(listener.name, bind, path, [sock], file=(found.st_dev, found.st_ino))
-        try:
-            # Nobody can connect before we listen, so nobody gets in by the permissions of a moment.
-            if listener.unix_owner is not None:
-                os.chown(path, *_owner(listener.unix_owner))
-            if listener.unix_mode is not None:
-                os.chmod(path, listener.unix_mode)
-        except OSError as error:
-            _close(entry)
-            raise ValueError(f"{path}: its owner or mode cannot be set: {error.strerror}") from None
-        except ValueError:
-            _close(entry)
-            raise
+        entry.file = (found.st_dev, found.st_ino)
+        # Nobody can connect before we listen, so nobody gets in by the permissions of a moment.
+        if listener.unix_owner is not None:
+            os.chown(path, *_owner(listener.unix_owner))
+        if listener.unix_mode is not None:
+            os.chmod(path, listener.unix_mode)
         return entry
     except OSError as error:
-        sock.close()
+        _close(entry)
+        if entry.file is not None:
+            raise ValueError(f"{path}: its owner or mode cannot be set: {error.strerror}") from None
         raise ValueError(_unix_failure(path, error)) from None
+    except ValueError:
+        _close(entry)
+        raise
 
 
 def _remove_stale(path: str) -> None:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .config import ConfigError
+from .worker import StartError
 
 if TYPE_CHECKING:
     from fastnet.app import App
@@ -21,7 +21,7 @@ __all__ = ["check_fork", "preloaded"]
 def preloaded(load: Callable[[], App]) -> App:
     """The app that ``load`` gives, made ready to be shared by forked workers.
 
-    Raises :class:`ConfigError` when what it brought along does not survive a fork: threads, event loops, sockets.
+    Raises :class:`StartError` when what it brought along does not survive a fork: threads, event loops, sockets.
     """
     before = _open_things()
     app = load()
@@ -33,12 +33,12 @@ def preloaded(load: Callable[[], App]) -> App:
 
 
 def check_fork(before: dict[int, str] | None = None) -> None:
-    """Raise :class:`ConfigError` if this process has what a forked worker could not go on with."""
+    """Raise :class:`StartError` if this process has what a forked worker could not go on with."""
     found = [f"thread {thread.name!r}" for thread in threading.enumerate() if thread is not threading.main_thread()]
     if before is not None:
         found += [what for number, what in _open_things().items() if before.get(number) != what]
     if found:
-        raise ConfigError(
+        raise StartError(
             f"workers cannot be forked from what the app's import left behind: {', '.join(found)}. "
             "Start that in a lifespan, which runs in each worker, or serve without --preload"
         )

@@ -65,7 +65,7 @@ def supervise_from_the_start() -> NoReturn:
 
 
 def _check_embedded(config: Config) -> None:
-    """Raise :class:`ConfigError` for what a program that has its app already cannot have from us."""
+    """Raise for what a program that has its app already cannot have from us."""
     if config.reload:
         raise ConfigError("app.run() cannot reload: its app is imported already; use `fastnet run module:app --reload`")
     check_fork()

@@ -189,8 +189,9 @@ class Server:
 
     async def _end_lifespan(self, timeout: float) -> None:
         """Run the shutdown of the lifespan. In this task: what it entered has to be left where it was entered."""
+        limit = asyncio.timeout(max(timeout, GRACE))
         try:
-            async with asyncio.timeout(max(timeout, GRACE)) as limit:
+            async with limit:
                 await self.app.shutdown()
         except TimeoutError:
             if not limit.expired():

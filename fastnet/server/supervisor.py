@@ -64,7 +64,7 @@ class Supervisor:
         self.config = config
         self.posts: list[Post] = []
         self.page: Page
-        self.listening: Listening
+        self.listening = Listening()
         self.contexts: Contexts
         self._children: dict[int, Child] = {}
         self._reexec = reexec
@@ -147,8 +147,7 @@ class Supervisor:
     def _end(self) -> None:
         for child in self._children.values():
             child.channel.close()
-        if hasattr(self, "listening"):
-            self.listening.close()
+        self.listening.close()
         signal.set_wakeup_fd(-1)
         for number in SIGNALS:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)

@@ -111,7 +111,6 @@ class Service:
         assert status == 200, (status, body)
         return body
 
-
     def answering(self, count: int) -> set[str]:
         """The bodies of answers, once there are so many different ones."""
         seen: set[str] = set()

@@ -101,17 +101,17 @@ async def lifespan(app: App) -> AsyncIterator[None]:
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (APP + FAILING_LIFESPAN, "no database"),
-        ("import nothing_of_that_name\n", "nothing_of_that_name"),
-        ("def broken(:\n", "SyntaxError"),
+        (APP + FAILING_LIFESPAN, "RuntimeError: no database"),
+        ("import nothing_of_that_name\n", "ModuleNotFoundError: No module named 'nothing_of_that_name'"),
+        ("def broken(:\n", "SyntaxError: invalid syntax"),
     ],
     ids=["lifespan", "import", "syntax"],
 )
 def test_a_start_that_fails_ends_with_3_and_says_so_once(tmp_path: Path, workers: str, code: str, message: str) -> None:
     exit_code, log = ended(tmp_path, code, "--workers", workers)
     assert exit_code == 3
-    assert log.count("Traceback") == 1
-    assert message in log
+    assert log.count("Traceback") <= 1
+    assert log.splitlines().count(message) == 1
     assert log.rstrip().splitlines()[-1].startswith("fastnet: ")
 
 
