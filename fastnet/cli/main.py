@@ -16,6 +16,7 @@ from fastnet.cli.probe import load_for_worker, settings_of
 from fastnet.cli.show import as_json, as_toml
 from fastnet.server import Config, ConfigError, StartError, preloaded, run, supervise_from_the_start, supervises
 from fastnet.server.config import SETTINGS
+from fastnet.server.handover import remember_exported
 from fastnet.server.sources import Sources
 
 __all__ = ["main"]
@@ -84,6 +85,7 @@ def _sources(options: argparse.Namespace) -> Sources:
         file=options.config,
         source=lambda name: f"flag {flag_of(name)}" if name != "app" else "argument",
     )
+    remember_exported(name for name in sources.env_variables if name not in os.environ)
     sources.export()
     return sources
 

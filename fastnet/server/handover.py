@@ -5,13 +5,23 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from .config import Config
 
-__all__ = ["CANARY", "NOBODY", "SUPERVISE", "Handover", "command_line", "handed_over", "reexecute"]
+__all__ = [
+    "CANARY",
+    "NOBODY",
+    "SUPERVISE",
+    "Handover",
+    "command_line",
+    "environment",
+    "handed_over",
+    "reexecute",
+    "remember_exported",
+]
 
 VARIABLE: Final = "FASTNET_INTERNAL_HANDOVER"
 
@@ -20,6 +30,9 @@ CANARY: Final = "FASTNET_INTERNAL_CANARY"
 
 # Set for a command that found out late that it is a supervisor.
 SUPERVISE: Final = "FASTNET_INTERNAL_SUPERVISE"
+
+# The names of variables that come from a .env file.
+EXPORTED: Final = "FASTNET_INTERNAL_EXPORTED"
 
 # The post of a worker that has none any more.
 NOBODY: Final = -1
@@ -63,13 +76,23 @@ def handed_over() -> bool:
 def reexecute(handover: Handover) -> NoReturn:
     """Become the command that was called, anew. Raises ``OSError`` when that is not possible."""
     os.set_inheritable(handover.page, True)
-    environment = dict(os.environ)
-    environment[VARIABLE] = json.dumps({"pid": os.getpid(), **vars(handover)})
+    variables = {**environment(), VARIABLE: json.dumps({"pid": os.getpid(), **vars(handover)})}
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execve(sys.executable, command_line(), environment)
+    os.execve(sys.executable, command_line(), variables)
 
 
 def command_line() -> list[str]:
     """The command line of this process."""
     return [sys.executable, *sys.orig_argv[1:]]
+
+
+def environment() -> dict[str, str]:
+    """The environment that this process was started with: what came from a ``.env`` file is read again."""
+    exported = os.environ.get(EXPORTED, "").split(",")
+    return {name: value for name, value in os.environ.items() if name not in exported and name != EXPORTED}
+
+
+def remember_exported(names: Iterable[str]) -> None:
+    """Note which variables come from a ``.env`` file and not from whoever started this process."""
+    os.environ[EXPORTED] = ",".join(names)

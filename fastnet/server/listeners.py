@@ -125,6 +125,16 @@ class Listening:
         self._entries += found
         return bool(found)
 
+    def listen(self, listeners: Iterable[Listener]) -> None:
+        """Let connections come before anybody serves them. Raises :class:`ConfigError`."""
+        backlogs = {one.name: one.backlog for one in listeners}
+        for entry in self._entries:
+            for sock in entry.sockets:
+                try:
+                    sock.listen(backlogs[entry.listener])
+                except OSError as error:
+                    raise ConfigError(f"{entry.bind} cannot be listened on: {error.strerror}") from None
+
     # --- who serves what
 
     def grow(self, places: int) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from .config import Config, ConfigError
-from .handover import CANARY, SUPERVISE, command_line, handed_over
+from .handover import CANARY, SUPERVISE, command_line, environment, handed_over
 from .preload import check_fork
 from .server import Server, contexts_of
 from .supervisor import Supervisor
@@ -60,8 +60,7 @@ def supervises(config: Config) -> bool:
 
 def supervise_from_the_start() -> NoReturn:
     """Begin anew as a supervisor: that it should be one was told by the app, which is imported here already."""
-    os.environ[SUPERVISE] = "1"
-    os.execv(sys.executable, command_line())
+    os.execve(sys.executable, command_line(), {**environment(), SUPERVISE: "1"})
 
 
 def _check_embedded(config: Config) -> None:

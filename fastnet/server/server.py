@@ -164,7 +164,8 @@ class Server:
         Those that are open keep the old ones, and so does everybody on a listener whose new ones cannot be used.
         """
         contexts = [one for one in (self._contexts or {}).values() if one is not None]
-        return all([one.reload() for one in contexts])
+        # Each of them, whatever became of the others.
+        return [one.reload() for one in contexts].count(False) == 0
 
     def _close_listeners(self) -> None:
         for server in self._servers:

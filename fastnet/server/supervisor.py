@@ -7,6 +7,7 @@ an answer to a signal, to a message of a worker, to the end of a worker, or to a
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import logging
 import os
@@ -18,15 +19,17 @@ import tempfile
 import time
 import traceback
 from collections import deque
+from dataclasses import replace
 from types import FrameType
 from typing import IO, Final
 
 from .channel import Channel
 from .children import ABORT_TIME, Child, Post, described
 from .config import Config, ConfigError
-from .handover import CANARY, NOBODY, Handover, command_line, reexecute
+from .handover import CANARY, NOBODY, Handover, command_line, environment, reexecute
 from .heartbeat import Page
 from .listeners import Listening
+from .reloader import CONFIGURATION, check_watcher, start_watcher
 from .server import Contexts, Server, contexts_of
 from .systemd import notify, watchdog_interval
 from .worker import EXIT_START, Source, StartError, Worker, end_process, longest_stop, work
@@ -48,6 +51,9 @@ SIGNALS: Final = (
 # Seconds between two looks at the workers' beats.
 TICK: Final = 1.0
 
+# Seconds that running requests get when a source file has changed.
+EDITING_DRAIN: Final = 1.0
+
 # Seconds until a replacement that failed is tried again.
 RETRY: Final = 30.0
 
@@ -61,6 +67,9 @@ class Supervisor:
 
     def __init__(self, source: Source, config: Config, *, reexec: bool = False) -> None:
         self.source = source
+        if config.reload:
+            # Whoever edits does not want to wait for streams.
+            config = replace(config, timeout_drain=min(config.timeout_drain, EDITING_DRAIN))
         self.config = config
         self.posts: list[Post] = []
         self.page: Page
@@ -77,6 +86,9 @@ class Supervisor:
         self._retries: list[tuple[float, Post]] = []
         # Workers of posts that are no more: they go once the first post's next worker serves their sockets.
         self._surplus: list[Child] = []
+        # With --reload: what watches the files, and its process id.
+        self._watcher: Channel | None = None
+        self._watcher_pid = 0
         self._serving = False
         self._stopping = False
         self._failure: StartError | None = None
@@ -87,6 +99,8 @@ class Supervisor:
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
+        if self.config.reload:
+            check_watcher()
         try:
             self._begin()
             while not self._stopping or self._children:
@@ -124,6 +138,13 @@ class Supervisor:
             separate=config.sockets == "reuseport",
             inherited=given.sockets if given else (),
         )
+        if config.reload:
+            # Connections wait while a worker is restarted, or its code mended.
+            self.listening.listen(config.listeners)
+            self._watcher, theirs = Channel.pair()
+            self._selector.register(self._watcher, selectors.EVENT_READ)
+            self._watcher_pid = start_watcher(config.reload_paths, theirs)
+            theirs.close()
         self.posts = [Post() for _ in range(workers)]
         if given is None:
             for post in self.posts:
@@ -148,6 +169,7 @@ class Supervisor:
         for child in self._children.values():
             child.channel.close()
         self.listening.close()
+        self._end_watcher()
         signal.set_wakeup_fd(-1)
         for number in SIGNALS:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
@@ -159,7 +181,9 @@ class Supervisor:
 
     def _wait(self) -> None:
         for key, _ in self._selector.select(self._patience()):
-            if isinstance(key.fileobj, Channel):
+            if key.fileobj is self._watcher:
+                self._hear_of_changes()
+            elif isinstance(key.fileobj, Channel):
                 self._hear(key.data)
             else:
                 for number in os.read(self._wakeup[0], 4096):
@@ -295,8 +319,34 @@ class Supervisor:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._verdict,
-            env={**os.environ, CANARY: "1"},
+            env={**environment(), CANARY: "1"},
         )
+
+    def _hear_of_changes(self) -> None:
+        """Source files have changed: new workers for old ones, which go first. Connections wait for them."""
+        assert self._watcher is not None
+        changed = [path for message in self._watcher.receive() for path in message["changed"]]
+        if self._watcher.ended:
+            self._selector.unregister(self._watcher)
+        if not changed or self._stopping:
+            return
+        log.info("changed: %s", ", ".join(changed))
+        if any(os.path.basename(path) in CONFIGURATION for path in changed):
+            self._reload()
+            return
+        for post in self.posts:
+            post.start_at = None
+            if post.current is None:
+                self._man(post)
+            else:
+                post.current.stop(longest_stop(self.config))
+
+    def _end_watcher(self) -> None:
+        if self._watcher is not None:
+            self._watcher.close()
+            self._watcher = None
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._watcher_pid, signal.SIGKILL)
 
     def _on_verdict(self, status: int) -> None:
         """The canary has ended: become the new program if it lived."""
@@ -327,6 +377,7 @@ class Supervisor:
             configured=self.config.workers,
             posts=len(self.posts),
         )
+        self._end_watcher()
         # They stay blocked until the new program can take them.
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
@@ -418,6 +469,8 @@ class Supervisor:
             os.close(descriptor)
         for child in self._children.values():
             child.channel.close()
+        if self._watcher is not None:
+            self._watcher.close()
         place = self.listening.of(number, count)
         self.listening.keep(place)
         faulthandler.enable()
@@ -507,6 +560,10 @@ class Supervisor:
             # Its successor is on its way.
             post.current, post.successor = post.successor, None
             log.error("worker %d %s", child.pid, described(status))
+        elif self.config.reload and child.leaving:
+            self._man(post)
+        elif self.config.reload and not child.ready:
+            log.error("worker %d %s\nwaiting for a change", child.pid, _end_of(child, status))
         elif not child.ready and not self._serving:
             self._start_failed(child, status)
         else:
