@@ -10,6 +10,9 @@ import sys
 from collections.abc import Iterator
 from typing import NoReturn
 
+from fastnet.debugging.dump import dump_stacks_on_signal
+from fastnet.debugging.mode import enter_debug_mode
+
 from .config import Config, ConfigError
 from .handover import CANARY, SUPERVISE, command_line, environment, handed_over
 from .preload import check_fork
@@ -33,6 +36,8 @@ def run(source: Source, config: Config, *, command: bool = False) -> None:
         contexts_of(config)
         source().build()
         return
+    if config.debug:
+        enter_debug_mode()
     with pid_file(config.pid_file):
         if supervises(config) if command else is_supervised(config):
             os.environ.pop(SUPERVISE, None)
@@ -40,6 +45,7 @@ def run(source: Source, config: Config, *, command: bool = False) -> None:
                 _check_embedded(config)
             Supervisor(source, config, reexec=command).run()
             return
+        dump_stacks_on_signal()
         app = source()
         with asyncio.Runner(loop_factory=loop_factory(config)) as runner:
             runner.run(serve(Server(app, config)))

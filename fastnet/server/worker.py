@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from fastnet.debugging.dump import Dumper, dump_stacks_on_signal
+
 from .channel import Channel
 from .config import Config, ConfigError
 from .heartbeat import Slot, State, resident_memory
@@ -209,6 +211,9 @@ async def serve(server: Server, worker: Worker | None = None) -> None:
         except Exception as error:
             raise StartError(f"the app could not be started: {_line_of(error)}", traceback=text_of(error)) from error
         serving.starting = None
+        assert server.state is not None
+        dumper = Dumper(server.state, server.config.log_mask)
+        dumper.install()
         try:
             serving.beat()
             if worker is None:
@@ -222,6 +227,7 @@ async def serve(server: Server, worker: Worker | None = None) -> None:
                 notify("STOPPING=1")
         finally:
             await server.stop(grace=serving.grace)
+            dumper.remove()
     finally:
         serving.end()
     if worker is None:
@@ -239,6 +245,7 @@ def _line_of(error: BaseException) -> str:
 
 def work(source: Source, config: Config, worker: Worker, make: Callable[[App], Server]) -> int:
     """All that a worker does; its exit code. Nothing but the end of its process may follow."""
+    dump_stacks_on_signal()
     try:
         try:
             server = make(source())

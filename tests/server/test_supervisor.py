@@ -290,3 +290,12 @@ def test_sigterm_ends_a_start_up_that_hangs(tmp_path: Path) -> None:
         with running(tmp_path, code, "--workers", workers) as service:
             service.wait_for("it hangs")
             assert service.end() == 0
+
+
+def test_sigusr1_reaches_the_workers(tmp_path: Path) -> None:
+    with running(tmp_path, APP, "--workers", "2") as service:
+        service.ready(2)
+        service.tell(signal.SIGUSR1)
+        service.wait_for("what this process is at", 2)
+        assert service.get("/version") == "one"
+        assert service.end() == 0
