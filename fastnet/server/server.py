@@ -12,8 +12,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from fastnet.debugging.stalls import StallDetector
-from fastnet_ext.net.connection import AsyncioConnection, Connection
+from fastnet_ext.net.connection import AsyncioConnection, Connection, Service
 from fastnet_ext.net.loop_state import LoopState
+from fastnet_ext.serve.dispatch import Dispatcher
 
 from .config import Config, ConfigError, Listener
 from .heartbeat import State, Vitals
@@ -67,6 +68,7 @@ class Server:
         self._stalls: StallDetector | None = None
         # Whether the app and the loop were in debug mode before we put them into it; None when we did not.
         self._before_debug: tuple[bool, bool] | None = None
+        self._dispatchers: dict[App, Dispatcher] = {}
         self._started = self._stopping = False
 
     async def start(self) -> None:
@@ -139,7 +141,9 @@ class Server:
                 self.admin_app = self.app.admin_app(self)
             app = self.admin_app
         assert self._contexts is not None
-        return service_of(app.build(), listener, self._contexts[listener.name])
+        if app not in self._dispatchers:
+            self._dispatchers[app] = app.build()
+        return service_of(self._dispatchers[app], listener, self._contexts[listener.name])
 
     async def stop(self, timeout: float | None = None, *, grace: float = 0.0) -> None:
         """Drain within ``timeout`` seconds (``timeout_drain`` by default), then end the lifespan within as many.
