@@ -54,7 +54,7 @@ class Child:
         self.signal(signal.SIGTERM)
 
     def retire(self, longest: float) -> None:
-        """The same, gently: its successor serves already."""
+        """The same, in its channel: its successor serves already."""
         self._leave(longest)
         self.channel.send(retire=True)
 

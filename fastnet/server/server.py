@@ -145,19 +145,15 @@ class Server:
             self._dispatchers[app] = app.build()
         return service_of(self._dispatchers[app], listener, self._contexts[listener.name])
 
-    async def stop(self, timeout: float | None = None, *, grace: float = 0.0) -> None:
-        """Drain within ``timeout`` seconds (``timeout_drain`` by default), then end the lifespan within as many.
-
-        Connections on which nothing runs are closed at once, or with ``grace`` after so many seconds: their next
-        request is answered, and told that it was the last one. With a successor at hand that breaks nobody's request.
-        """
+    async def stop(self, timeout: float | None = None) -> None:
+        """Drain within ``timeout`` seconds (``timeout_drain`` by default), then end the lifespan within as many."""
         timeout = self.config.timeout_drain if timeout is None else timeout
         self._stopping = True
         self.app.shutting_down = True
         self._close_listeners()
         try:
             if self.state is not None:
-                await self._drain(self.state, timeout, grace)
+                await self._drain(self.state, timeout)
         finally:
             await self._end_lifespan(timeout)
             await self._release()
@@ -180,7 +176,7 @@ class Server:
         if self._listening is not None:
             self._listening.close()
 
-    async def _drain(self, state: LoopState, timeout: float, grace: float) -> None:
+    async def _drain(self, state: LoopState, timeout: float) -> None:
         state.drain()
         try:
             await asyncio.wait_for(state.wait_empty(), timeout)

@@ -40,9 +40,6 @@ EXIT_START: Final = 3
 # Characters of a traceback that fit into a message.
 TRACEBACK: Final = 32 * 1024
 
-# Seconds that connections of a replaced worker have for one more request before they are closed between two.
-RETIRING_GRACE: Final = 5.0
-
 
 class StartError(Exception):
     """The app could not be started. ``traceback`` is that of the app's own code, if it is to blame."""
@@ -82,17 +79,15 @@ class _Serving:
         self.loop = asyncio.get_running_loop()
         self.stopped = asyncio.Event()
         self.starting = asyncio.current_task()
-        self.grace = 0.0
         self._limits: Iterator[str] | None = None
         self._interval = _beat_interval(server.config)
         self._beating: asyncio.TimerHandle | None = None
 
-    def stop(self, reason: str, grace: float = 0.0) -> None:
+    def stop(self, reason: str) -> None:
         """Begin to stop; in the middle of the start-up by cancelling it."""
         if self.stopped.is_set():
             return
         log.info("stopping (%s): running requests get %g s", reason, self.server.config.timeout_drain)
-        self.grace = grace
         self.stopped.set()
         if self.starting is not None:
             self.starting.cancel()
@@ -121,7 +116,7 @@ class _Serving:
     def _on_message(self, channel: Channel) -> None:
         for message in channel.receive():
             if message.get("retire"):
-                self.stop("replaced", RETIRING_GRACE)
+                self.stop("replaced")
         if channel.ended:
             self.loop.remove_reader(channel.fileno())
             self.stop("the supervisor is gone")
@@ -226,7 +221,7 @@ async def serve(server: Server, worker: Worker | None = None) -> None:
             if worker is None:
                 notify("STOPPING=1")
         finally:
-            await server.stop(grace=serving.grace)
+            await server.stop()
             dumper.remove()
     finally:
         serving.end()
