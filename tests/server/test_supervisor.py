@@ -24,10 +24,11 @@ def test_two_workers_answer_on_one_port(tmp_path: Path) -> None:
 def test_kill_of_a_worker_under_load_breaks_its_own_connections_only(tmp_path: Path, sockets: str) -> None:
     with running(tmp_path, APP, "--workers", "2", "--sockets", sockets) as service:
         service.ready(2)
-        victim = service.workers[0]
         load = Load(service.port)
         with load.going(8):
             load.more()
+            # One that has connections: of a shared socket a single worker may take them all.
+            victim = int(sorted(load.bodies)[0])
             os.kill(victim, signal.SIGKILL)
             service.ready(3)
             load.more(500)
@@ -35,7 +36,6 @@ def test_kill_of_a_worker_under_load_breaks_its_own_connections_only(tmp_path: P
         assert len(load.failures) <= 8
         assert not [failure for failure in load.failures if "Refused" in failure]
         assert f"worker {victim} ended by SIGKILL" in service.log
-        assert str(victim) in load.bodies
         assert service.end() == 0
 
 
