@@ -143,7 +143,8 @@ class Server:
         assert self._contexts is not None
         if app not in self._dispatchers:
             self._dispatchers[app] = app.build()
-        return service_of(self._dispatchers[app], listener, self._contexts[listener.name])
+        tls = self._contexts[listener.name]
+        return service_of(self._dispatchers[app], listener, tls, trace=self.config.debug)
 
     async def stop(self, timeout: float | None = None) -> None:
         """Drain within ``timeout`` seconds (``timeout_drain`` by default), then end the lifespan within as many."""
