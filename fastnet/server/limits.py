@@ -45,7 +45,7 @@ def service_of(
     return Service(
         # What is asked of the private listener says how the server is: it is answered however full the server is.
         dispatcher.of_listener(gate, sheds=not listener.admin),
-        OnePort(),
+        OnePort(listener.protocols),
         http1,
         http2,
         name=listener.name,

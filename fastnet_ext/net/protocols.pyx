@@ -14,11 +14,20 @@ cdef bytes PREFACE_LINE = b"PRI * HTTP/2.0\r\n"
 
 @cython.final
 cdef class OnePort(Negotiator):
-    """HTTP/1 and HTTP/2 on one port: by ALPN, or by the first bytes."""
+    """HTTP/1 and HTTP/2 on one port: by ALPN, or by the first bytes. ``protocols`` are ALPN's names of what is spoken."""
+
+    def __init__(self, protocols=("h2", "http/1.1")):
+        self.http1 = "http/1.1" in protocols
+        self.http2 = "h2" in protocols
+        if not self.http1 and not self.http2:
+            raise ValueError("a port has to speak h2, http/1.1 or both")
 
     cdef Carrier by_bytes(self, Connection connection, const char* data, size_t size):
         cdef size_t known = min(size, <size_t>len(PREFACE_LINE))
-        if memcmp(data, <const char*>PREFACE_LINE, known) != 0:
+        # Alone, each refuses by itself what is not its own.
+        if not self.http1:
+            return Http2Carrier(connection)
+        if not self.http2 or memcmp(data, <const char*>PREFACE_LINE, known) != 0:
             return Http1Carrier(connection)
         if known < <size_t>len(PREFACE_LINE):
             return None

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import orjson
 import pytest
 import trustme
-from websockets.sync.client import connect
+from websockets.asyncio.client import connect
 
 from fastnet import App, Call, Depends, HTTPException, Request
 from fastnet.server import Config, ConfigError
@@ -26,6 +26,7 @@ from fastnet.server.tls import make_contexts
 from fastnet.server.values import Secret
 from fastnet.websocket import WebSocket
 from fastnet_ext.exchange.values import TLSInfo
+from tests.loops import run
 from tests.wire.certificates import Files, issue, written
 from tests.wire.live import Live, live, until
 from tests.wire.tools import curl, needs
@@ -163,10 +164,14 @@ def test_client_certificates_by_curl(mutual: Live, files: Files, alice: Files) -
 
 
 def test_client_certificates_in_websockets(mutual: Live, files: Files, alice: Files) -> None:
-    with connect(f"wss://localhost:{mutual.port}/ws", ssl=files.client(shows=alice), proxy=None) as client:
-        text = client.recv(timeout=10)
-        assert isinstance(text, str)
-        assert text.startswith("CN=alice")
+    async def main() -> None:
+        place = f"wss://localhost:{mutual.port}/ws"
+        async with connect(place, ssl=files.client(shows=alice), proxy=None) as client:
+            text = await client.recv()
+            assert isinstance(text, str)
+            assert text.startswith("CN=alice")
+
+    run(main())
 
 
 # --- several certificates

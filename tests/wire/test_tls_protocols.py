@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
 import ssl
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,14 +14,15 @@ import h2.connection
 import h2.events
 import pytest
 import trustme
-from websockets.sync.client import connect
+from websockets.asyncio.client import connect
 
-from fastnet import App, Call, Depends
+from fastnet import App, Call, Depends, Request
 from fastnet.grpc import ServicerContext
 from fastnet.websocket import WebSocket
+from tests import loops
 from tests.protos import greeter
 from tests.wire.certificates import Files, issue
-from tests.wire.live import Live, live, until
+from tests.wire.live import Live, live
 from tests.wire.tools import curl, needs, run
 
 pb, pb_grpc = greeter()
@@ -117,20 +118,31 @@ def test_many_streams(server: Live) -> None:
     assert b"2000 succeeded, 0 failed, 0 errored" in done.stdout, done.stdout
 
 
+# The asyncio client: below Python 3.13 two threads must not use one TLS socket, which the synchronous one does.
+
+
 def test_websocket(server: Live, files: Files) -> None:
-    with connect(url(server, "wss", "/echo"), ssl=files.client(), proxy=None, max_size=1 << 24) as client:
-        for size in (0, 1, 125, 16_384, 65_536, 5_000_000):
-            client.send("x" * size)
-            assert client.recv(timeout=PATIENCE) == "x" * size
-        for number in range(500):
-            client.send(str(number))
-        assert [client.recv(timeout=PATIENCE) for _ in range(500)] == [str(number) for number in range(500)]
+    async def main() -> None:
+        async with connect(
+            url(server, "wss", "/echo"), ssl=files.client(), proxy=None, compression=None, max_size=1 << 24
+        ) as client:
+            for size in (0, 1, 125, 16_384, 65_536, 5_000_000):
+                await client.send("x" * size)
+                assert await client.recv() == "x" * size
+            for number in range(500):
+                await client.send(str(number))
+            assert [await client.recv() for _ in range(500)] == [str(number) for number in range(500)]
+
+    loops.run(main())
 
 
 def test_a_websocket_that_reads_slowly(server: Live, files: Files) -> None:
-    with connect(url(server, "wss", "/flood"), ssl=files.client(), proxy=None, max_queue=1) as client:
-        for _ in range(1000):
-            assert len(client.recv(timeout=PATIENCE)) == 50_000
+    async def main() -> None:
+        async with connect(url(server, "wss", "/flood"), ssl=files.client(), proxy=None, max_queue=1) as client:
+            for _ in range(1000):
+                assert len(await client.recv()) == 50_000
+
+    loops.run(main())
 
 
 def test_grpc(server: Live, files: Files, alice: Files) -> None:
@@ -181,9 +193,9 @@ def test_draining_lets_hand_shakes_end(files: Files) -> None:
         with pytest.raises(ssl.SSLWantReadError):
             tls.do_handshake()
         plain.send(outgoing.read())
-        until(lambda: server.counters["connections_open"] == 1)
-        stopping = threading.Thread(target=lambda: server.run(server.server.stop()))
-        stopping.start()
+        # In the middle of the hand-shake.
+        assert server.server.state is not None
+        server.call(server.server.state.drain)
         incoming.write(plain.sock.recv(1 << 16))
         tls.do_handshake()
         tls.write(b"GET / HTTP/1.1\r\nhost: t\r\n\r\n")
@@ -197,4 +209,40 @@ def test_draining_lets_hand_shakes_end(files: Files) -> None:
         assert b"connection: close" in found
         assert found.endswith(b"here")
         plain.sock.close()
-        stopping.join(PATIENCE)
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_a_port_that_speaks_http1_only(files: Files, encrypted: bool) -> None:
+    app = App()
+
+    @app.get("/")
+    async def index(request: Request) -> str:
+        return request.http_version
+
+    pair = {"tls_cert": files.cert, "tls_key": files.key} if encrypted else {}
+    with live(app, protocols=("http/1.1",), **pair) as server:  # type: ignore[arg-type]
+        context = files.client(alpn="h2") if encrypted else None
+        with server.peer(context=context) as one:
+            assert one.get("/").answer().body == b"1.1"
+        with server.peer(context=context) as one:
+            # Refused as HTTP/1 refuses it: without a frame of HTTP/2.
+            answer = one.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").rest()
+            assert answer == b"" or answer.startswith(b"HTTP/1.1 ")
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+def test_a_port_that_speaks_http2_only(files: Files, encrypted: bool) -> None:
+    app = App()
+
+    @app.get("/")
+    async def index(request: Request) -> str:
+        return request.http_version
+
+    pair = {"tls_cert": files.cert, "tls_key": files.key} if encrypted else {}
+    with live(app, protocols=("h2",), **pair) as server:  # type: ignore[arg-type]
+        with server.peer(context=files.client() if encrypted else None) as one:
+            # SETTINGS and GOAWAY, no answer of HTTP/1.
+            assert b"HTTP/1" not in one.get("/").rest()
+        trust = ("--cacert", files.ca, "--http2") if encrypted else ("--http2-prior-knowledge",)
+        if shutil.which("curl") is not None:
+            assert curl(f"{server.server.url}/", *trust).body == b"2"
