@@ -19,6 +19,7 @@ from fastnet_ext.exchange.response import (
     Stream,
 )
 from fastnet_ext.serve.json import JSONResponse
+from fastnet_ext.serve.runner import current_request_id
 
 # The name that Starlette has for it.
 StreamingResponse = Stream
@@ -54,5 +55,6 @@ __all__ = [
     "WebSocket",
     "WebSocketDisconnect",
     "__version__",
+    "current_request_id",
     "problem",
 ]

@@ -6,7 +6,6 @@ step opened is closed when the answer is complete, the last one first.
 
 import asyncio
 import contextlib
-import contextvars
 import functools
 import inspect
 import logging
@@ -22,7 +21,7 @@ from fastnet.signatures import HandlerError, Kind, Parameter, kind_of, name_of, 
 from fastnet_ext.exchange.exchange import Exchange
 from fastnet_ext.exchange.request import request_for
 from fastnet_ext.serve.plan import MISSING, Argument, BodyArgument, CallPlan, SlotArgument, max_arguments
-from fastnet_ext.serve.runner import executor_of
+from fastnet_ext.serve.runner import context_of, executor_of
 
 __all__ = ["Graph", "Resolution"]
 
@@ -234,7 +233,7 @@ def _submit(executor: Executor | None, call: Callable[..., Any], *arguments: Any
 
 async def _in_thread(exchange: Exchange, call: Callable[[], Any]) -> Any:
     """Run a call in the pool of threads, with a copy of this Task's context variables."""
-    return await _submit(executor_of(exchange), contextvars.copy_context().run, call)
+    return await _submit(executor_of(exchange), context_of(exchange).run, call)
 
 
 class _InlineManager(contextlib.AbstractAsyncContextManager[Any]):
@@ -262,7 +261,7 @@ class _ThreadManager(contextlib.AbstractAsyncContextManager[Any]):
     def __init__(self, exchange: Exchange, manager: contextlib.AbstractContextManager[Any]) -> None:
         self.executor = executor_of(exchange)
         self.manager = manager
-        self.context = contextvars.copy_context()
+        self.context = context_of(exchange)
 
     async def __aenter__(self) -> Any:
         entered = _submit(self.executor, self.context.run, self.manager.__enter__)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Sequence
 
+from fastnet_ext.exchange.exchange import Observer
 from fastnet_ext.exchange.guards import InFlightLimit
 from fastnet_ext.http1.reader import Limits as Http1Limits
 from fastnet_ext.http2.limits import Limits as Http2Limits
@@ -24,9 +26,14 @@ LEAST_CONNECTIONS = 16
 
 
 def service_of(
-    dispatcher: Dispatcher, listener: Listener, tls: TlsSource | None = None, *, trace: bool = False
+    dispatcher: Dispatcher,
+    listener: Listener,
+    tls: TlsSource | None = None,
+    observers: Sequence[Observer] = (),
+    *,
+    trace: bool = False,
 ) -> Service:
-    """What serves the connections of a listener, encrypted when ``tls`` is given.
+    """What serves the connections of a listener, encrypted when ``tls`` is given; ``observers`` see its requests.
 
     Raises ``ConfigError`` for limits that cannot be.
     """
@@ -64,6 +71,7 @@ def service_of(
         tls=tls,
         tls_timeout=listener.timeout_tls,
         trace=trace,
+        observers=observers,
     )
 
 

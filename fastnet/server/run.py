@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from fastnet.debugging.dump import dump_stacks_on_signal
 from fastnet.debugging.mode import enter_debug_mode
+from fastnet.observability.logs import configure_logging
 
 from .config import Config, ConfigError
 from .handover import CANARY, SUPERVISE, command_line, environment, handed_over
@@ -31,7 +32,7 @@ def run(source: Source, config: Config, *, command: bool = False) -> None:
     ``source`` gives the app. ``command`` says that this process is a command of ours, which may be started anew.
     Raises :class:`ConfigError` for settings that cannot be used, and :class:`StartError` when the app does not start.
     """
-    _log_to_terminal()
+    configure_logging(config)
     if command and CANARY in os.environ:
         contexts_of(config)
         source().build()
@@ -97,13 +98,3 @@ def pid_file(path: str | None) -> Iterator[None]:
             # Another server may have been started with the same file.
             if found == text:
                 os.unlink(path)
-
-
-def _log_to_terminal() -> None:
-    """Show our log on standard error unless the program has set up logging itself."""
-    logger = logging.getLogger("fastnet")
-    if not logger.handlers and not logging.getLogger().handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from fastnet.debugging.stalls import StallDetector
+from fastnet.observability.access import AccessLogs
 from fastnet_ext.net.connection import AsyncioConnection, Connection, Service
 from fastnet_ext.net.loop_state import LoopState
 from fastnet_ext.serve.dispatch import Dispatcher
@@ -42,7 +43,8 @@ class Server:
     connections, running requests get ``timeout_drain`` seconds, then the lifespan ends.
 
     A worker is given the sockets of its place, by the listeners' names; otherwise the server makes its own.
-    ``contexts`` are the TLS contexts by the listeners' names, ``workers`` what the supervisor knows of all workers.
+    ``contexts`` are the TLS contexts by the listeners' names, ``workers`` what the supervisor knows of all workers,
+    ``number`` which one of them this is, for its logs.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class Server:
         sockets: Place | None = None,
         contexts: Contexts | None = None,
         workers: Iterable[Vitals] = (),
+        number: int | None = None,
     ) -> None:
         self.app = app
         self.config = config if config is not None else Config()
         self.state: LoopState | None = None
         self.admin_app: App | None = None
         self.workers = workers
+        self.number = number
         self._given = sockets
         self._contexts = contexts
         self._listening: Listening | None = None
@@ -66,6 +70,7 @@ class Server:
         self._servers: list[asyncio.AbstractServer] = []
         self._executor: ThreadPoolExecutor | None = None
         self._stalls: StallDetector | None = None
+        self._access: AccessLogs | None = None
         # Whether the app and the loop were in debug mode before we put them into it; None when we did not.
         self._before_debug: tuple[bool, bool] | None = None
         self._dispatchers: dict[App, Dispatcher] = {}
@@ -92,6 +97,7 @@ class Server:
             self.state = LoopState(
                 loop, self._executor, sweep_interval=sweep_interval(config), memory_limit=config.limit_memory
             )
+            self._access = _access_logs(config, loop, self.number)
             services = {one.name: self._service(one) for one in config.listeners}
             await self.app.startup()
             try:
@@ -141,10 +147,12 @@ class Server:
                 self.admin_app = self.app.admin_app(self)
             app = self.admin_app
         assert self._contexts is not None
+        assert self._access is not None
         if app not in self._dispatchers:
             self._dispatchers[app] = app.build()
         tls = self._contexts[listener.name]
-        return service_of(self._dispatchers[app], listener, tls, trace=self.config.debug)
+        observers = self._access.observers(listener)
+        return service_of(self._dispatchers[app], listener, tls, observers, trace=self.config.debug)
 
     async def stop(self, timeout: float | None = None) -> None:
         """Drain within ``timeout`` seconds (``timeout_drain`` by default), then end the lifespan within as many."""
@@ -213,6 +221,8 @@ class Server:
             self.app.debug, loop_debug = self._before_debug
             asyncio.get_running_loop().set_debug(loop_debug)
             self._before_debug = None
+        if self._access is not None:
+            self._access.close()
         if self._executor is not None:
             self._executor.shutdown(wait=False, cancel_futures=True)
 
@@ -293,3 +303,10 @@ def _contexts(listener: Listener) -> TlsContexts | None:
         if listener.name == "main":
             raise
         raise ConfigError(f"listener {listener.name!r}: {error}") from None
+
+
+def _access_logs(config: Config, loop: asyncio.AbstractEventLoop, worker: int | None) -> AccessLogs:
+    try:
+        return AccessLogs(config, loop, worker=worker)
+    except OSError as error:
+        raise ConfigError(f"access_log_file {config.access_log_file} cannot be written: {error.strerror}") from None

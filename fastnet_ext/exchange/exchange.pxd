@@ -45,6 +45,7 @@ cdef enum Gone:
     GONE_DEADLINE = 2   # a time limit of ours ran out
     GONE_SHUTDOWN = 3   # the server is stopping
     GONE_PROTOCOL = 4   # the peer broke the protocol or a limit
+    GONE_ABORTED = 5    # the answer failed midway, by us
 
 
 cdef enum Admission:
@@ -67,6 +68,7 @@ cdef class LoopLocal:
     cdef readonly object loop
     cdef object runners     # serve.RunnerPool, set by whoever builds the loop's state
     cdef object executor    # runs `def` handlers: submit(call, *args)
+    cdef uint64_t last_id   # where the ids of requests go on from
     # The exchange whose endpoint is being started just now, None otherwise: what a stalled loop is asked for.
     cdef Exchange starting
     # New requests may have to be refused: more is kept in buffers than may be, or `lag` is above 0, which is
@@ -85,6 +87,11 @@ cdef class ConnectionInfo:
     cdef readonly object state      # a dict that lives as long as the connection; None until asked for
     cdef double queue_time          # seconds that a request may wait for its turn; 0: it does not wait
     cdef int64_t kept               # bytes that its exchanges keep in buffers
+    cdef tuple observers            # told of every exchange on it; None when there are none
+
+    # The peer's address as text, for logs; "-" when it has none. Made at the first call and kept.
+    cdef bytes _peer_text
+    cdef bytes peer_text(self)
 
     # The proxies in front of the listener, None when it knows of none, and whether the peer is one of
     # those that are trusted: 0 or 1, -1 until somebody asks.
@@ -140,9 +147,13 @@ cdef class Admitter:
 
 
 cdef class Observer:
-    """Told of each finished exchange: counters, metrics, access log."""
+    """Told of each exchange: metrics, access log."""
 
+    # Its head is there; its route is not known yet.
+    cdef int on_begin(self, Exchange x) except -1
     cdef int on_done(self, Exchange x) except -1
+    # A request that never became an exchange was answered with `status`, and its connection ends.
+    cdef int on_refused(self, ConnectionInfo connection, int status) except -1
 
 
 cdef class Endpoint:
@@ -207,6 +218,7 @@ cdef class Exchange:
     cdef int status                     # 0 until the head is sent
     cdef uint64_t bytes_sent            # body bytes handed to the carrier
     cdef bint ended                     # the answer is complete; implies the head is sent
+    cdef int outcome                    # how the protocol above ended: gRPC status, WebSocket close code; -1 none
     cdef Gone gone
     cdef bint finished                  # `finish` was called
     cdef uint32_t guards_held           # the first guards of route.guards that are owed a release
@@ -219,6 +231,7 @@ cdef class Exchange:
     cdef int64_t held                   # bytes that the responder keeps: see `hold`
     cdef object refusal                 # what a guard answers with: an exception
     cdef tuple observers
+    cdef double observed_at             # seconds, by the clock of the observer that set it
 
     # What dependencies left open: a callable that takes the error that ended the handler (or None)
     # and returns the coroutine that closes it. The runner runs it, in the handler's own Task.
@@ -231,6 +244,8 @@ cdef class Exchange:
     cdef object state
     cdef str _id
 
+    # Sets `observers` and tells them; once, before anything can end the exchange.
+    cdef int observe(self, tuple observers) except -1
     # Carrier -> floors above. `feed` returns 0; a body over the limit ends in body_error.
     cdef int _fail_body(self, object error) except -1
     cdef int _wake_reader(self) except -1

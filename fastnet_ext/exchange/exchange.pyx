@@ -45,6 +45,14 @@ cdef class ConnectionInfo:
     cdef int over_limit(self, Limit which, double value, int cutoff) except -1:
         return 0
 
+    cdef bytes peer_text(self):
+        if self._peer_text is None:
+            peer = self.peer_name()
+            # Addresses of link-local IPv6 may name their interface; Unix sockets have paths or nothing.
+            text = str(peer[0]) if isinstance(peer, (tuple, list)) and len(peer) >= 2 else "-"
+            self._peer_text = text.encode("ascii", "replace")
+        return self._peer_text
+
 
 cdef class Responder:
     cdef int on_data(self, Exchange x, char* data, Py_ssize_t size) except -1:
@@ -80,7 +88,13 @@ cdef class Admitter:
 
 
 cdef class Observer:
+    cdef int on_begin(self, Exchange x) except -1:
+        return 0
+
     cdef int on_done(self, Exchange x) except -1:
+        return 0
+
+    cdef int on_refused(self, ConnectionInfo connection, int status) except -1:
         return 0
 
 
@@ -128,6 +142,7 @@ cdef class Exchange:
     def __cinit__(self):
         buffer_init(&self.body_buffer)
         self.content_length = -1
+        self.outcome = -1
         self.param_count = 0
         self.path = self.query = Span(0, 0)
         born(LIVE_EXCHANGE)
@@ -137,6 +152,13 @@ cdef class Exchange:
             self.connection.kept -= <int64_t>self.body_buffer.size
         buffer_free(&self.body_buffer)
         died(LIVE_EXCHANGE)
+
+    cdef int observe(self, tuple observers) except -1:
+        cdef Observer observer
+        self.observers = observers
+        for observer in observers:
+            observer.on_begin(self)
+        return 0
 
     # --- the request's body
 

@@ -3,7 +3,7 @@
 
 cimport cython
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
-from libc.stdint cimport uint32_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 import os
@@ -15,7 +15,7 @@ from fastnet_ext.core.headers cimport (
     HEADER_CONTENT_TYPE, HEADER_COOKIE, HEADER_HOST, HEADER_OTHER, METHOD_NAMES, METHOD_OTHER,
     Field, Span, find_header_id, lower_ascii,
 )
-from fastnet_ext.exchange.exchange cimport BODY_IGNORE, GONE_NOT, decode_percent
+from fastnet_ext.exchange.exchange cimport BODY_IGNORE, GONE_NOT, LoopLocal, decode_percent
 from fastnet_ext.exchange.query cimport QueryParams, query_params
 from fastnet_ext.exchange.cookies import parse_cookies
 from fastnet_ext.exchange.errors import BodyConsumed, ClientDisconnect, InvalidBody
@@ -554,8 +554,22 @@ cdef str request_id(Exchange x):
         if field is not NULL and is_request_id(x.head.at(field.value), field.value.size):
             x._id = x.head.text(field.value)
     if x._id is None:
-        x._id = os.urandom(8).hex()
+        x._id = fresh_id(x.connection.local)
     return x._id
+
+
+cdef str fresh_id(LoopLocal local):
+    """16 hexadecimal digits that no other request of this loop gets (splitmix64 from a random start)."""
+    cdef uint64_t mixed
+    if local is None:
+        return os.urandom(8).hex()
+    if local.last_id == 0:
+        local.last_id = int.from_bytes(os.urandom(8), "little")
+    local.last_id += 0x9E3779B97F4A7C15ULL
+    mixed = local.last_id
+    mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9ULL
+    mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBULL
+    return f"{mixed ^ (mixed >> 31):016x}"
 
 
 cdef bint is_request_id(const char* text, Py_ssize_t size) noexcept:

@@ -59,6 +59,7 @@ cdef class Service:
     cdef readonly TlsSource tls     # None: the port is not encrypted
     cdef readonly Proxies proxies       # in front of the listener; None when nothing is known of any
     cdef readonly bint trace            # write what connections say to the log "fastnet.wire"
+    cdef readonly tuple observers       # of its requests; None when there are none
     # Seconds; what was given as 0 is infinite.
     cdef readonly double idle_timeout
     cdef readonly double head_timeout
@@ -206,6 +207,8 @@ cdef class Connection(Member):
     cdef int _use_carry(self, size_t count) noexcept
     cdef int _balance_reading(self) except -1
     cdef int _crashed(self) except -1
+    # A request that never became an exchange was answered so.
+    cdef int refused(self, int status) except -1
     # Output. `write` copies small data and writes large `owner` bytes through.
     cdef int write(self, const char* data, Py_ssize_t size, object owner) except -1
     cdef int flush(self) except -1

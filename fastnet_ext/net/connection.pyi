@@ -1,6 +1,8 @@
 import asyncio
+from collections.abc import Sequence
 from typing import Any, final
 
+from fastnet_ext.exchange.exchange import Observer
 from fastnet_ext.http1.reader import Limits as Http1Limits
 from fastnet_ext.http2.limits import Limits as Http2Limits
 from fastnet_ext.net.loop_state import LoopState, Member
@@ -34,6 +36,7 @@ class Service:
     write_rate: float
     connections: int
     connections_per_address: int
+    observers: tuple[Observer, ...] | None
     def __init__(
         self,
         dispatcher: Dispatcher,
@@ -58,6 +61,7 @@ class Service:
         connections: int = 0,
         connections_per_address: int = 0,
         trace: bool = False,
+        observers: Sequence[Observer] = (),
     ) -> None: ...
 
 class Connection(Member, asyncio.BaseProtocol):

@@ -23,7 +23,7 @@ from fastnet_ext.core.buffer cimport (
 )
 from fastnet_ext.core.debug cimport DEBUG, LIVE_CONNECTION, born, died, invariant
 from fastnet_ext.exchange.describe cimport describe
-from fastnet_ext.exchange.exchange cimport BODY_STREAM, Exchange
+from fastnet_ext.exchange.exchange cimport BODY_STREAM, Exchange, Observer
 from fastnet_ext.exchange.limits cimport (
     CUT_CLOSED, CUT_RESET, LIMIT_ADDRESS, LIMIT_CONNECTIONS, LIMIT_HEAD_TIME, LIMIT_MEMORY, LIMIT_TLS_TIME,
     LIMIT_WRITE_RATE, LIMIT_WRITE_TIME, Limit, limit_row,
@@ -81,7 +81,7 @@ cdef class Service:
         str name="main", bint silent=False, double idle_timeout=75, double head_timeout=10, double body_timeout=30,
         double write_timeout=30, double handler_timeout=60, double linger_timeout=2, double queue_time=5,
         double body_rate=240, double write_rate=240, Py_ssize_t connections=0, Py_ssize_t connections_per_address=0,
-        Proxies proxies=None, TlsSource tls=None, double tls_timeout=10, bint trace=False,
+        Proxies proxies=None, TlsSource tls=None, double tls_timeout=10, bint trace=False, observers=(),
     ):
         self.name = name
         self.silent = silent
@@ -91,6 +91,7 @@ cdef class Service:
         self.http2 = http2 if http2 is not None else Http2Limits()
         self.proxies = proxies
         self.trace = trace
+        self.observers = tuple(observers) or None
         self.idle_timeout = idle_timeout or INFINITY
         self.head_timeout = head_timeout or INFINITY
         self.body_timeout = body_timeout or INFINITY
@@ -176,6 +177,7 @@ cdef class Connection(Member):
         self.service = service
         self.proxies = service.proxies
         self.queue_time = service.queue_time
+        self.observers = service.observers
 
     def __dealloc__(self):
         buffer_free(&self.out)
@@ -502,6 +504,13 @@ cdef class Connection(Member):
             return self.pause_reading()
         if self.read_paused and not self.held_back and not self.carrier.input_paused and 2 * waiting <= CARRY_LIMIT:
             return self.resume_reading()
+        return 0
+
+    cdef int refused(self, int status) except -1:
+        cdef Observer observer
+        if self.observers is not None:
+            for observer in self.observers:
+                observer.on_refused(self, status)
         return 0
 
     cdef int _crashed(self) except -1:

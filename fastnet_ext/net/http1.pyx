@@ -16,7 +16,7 @@ from fastnet_ext.core.endian cimport store_decimal, store_hex
 from fastnet_ext.core.headers cimport HEADER_UPGRADE, METHOD_HEAD, Field, HeaderBlock, Span
 from fastnet_ext.core.scan cimport equals_fold
 from fastnet_ext.exchange.exchange cimport (
-    BODY_STREAM, GONE_DEADLINE, GONE_PEER, GONE_PROTOCOL, GONE_SHUTDOWN, ConnectionInfo, Exchange, Responder,
+    BODY_STREAM, GONE_ABORTED, GONE_DEADLINE, GONE_PEER, GONE_PROTOCOL, GONE_SHUTDOWN, ConnectionInfo, Exchange, Responder,
 )
 from fastnet_ext.exchange.head cimport ResponseHead, status_has_body
 from fastnet_ext.exchange.limits cimport (
@@ -198,6 +198,8 @@ cdef class Http1Carrier(Carrier):
             connection.over_limit(LIMIT_HEAD, connection.service.http1.head, 431)
         if x is None or not x.status:
             refusal(&connection.out, connection.loop_state.date(), status, self.reader.error_reason)
+            if x is None:
+                connection.refused(status)
         if x is not None:
             if not x.status:
                 x.status = status
@@ -269,6 +271,7 @@ cdef class Http1Carrier(Carrier):
             )
             if connection.carry.size:
                 refusal(&connection.out, connection.loop_state.date(), 408, b"the request head did not arrive in time")
+                connection.refused(408)
             return connection.close(False)
         return self._body_late(LIMIT_BODY_TIME, connection.service.body_timeout if x is None else connection.body_timeout_of(x))
 
@@ -593,7 +596,7 @@ cdef class Http1Exchange(Exchange):
         cdef Connection connection = <Connection>self.connection
         if self.gone or self.ended:
             return 0
-        self.fail(GONE_PEER)
+        self.fail(GONE_ABORTED)
         connection.flush()
         return connection.abort()
 

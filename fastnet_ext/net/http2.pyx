@@ -15,7 +15,7 @@ from fastnet_ext.core.endian cimport store_decimal
 from fastnet_ext.core.headers cimport METHOD_HEAD, HeaderBlock
 from fastnet_ext.exchange.errors import RequestTimeout
 from fastnet_ext.exchange.exchange cimport (
-    BODY_LATE, BODY_STREAM, BODY_WHOLE, GONE_DEADLINE, GONE_PEER, GONE_PROTOCOL, Exchange, Gone, Responder,
+    BODY_LATE, BODY_STREAM, BODY_WHOLE, GONE_ABORTED, GONE_DEADLINE, GONE_PEER, GONE_PROTOCOL, Exchange, Gone, Responder,
 )
 from fastnet_ext.exchange.head cimport ResponseHead, status_has_body
 from fastnet_ext.exchange.limits cimport (
@@ -119,6 +119,8 @@ cdef class Http2Carrier(Carrier):
         if refused:
             connection.loop_state.counts.over_limit += 1
             connection.over_limit(LIMIT_HEAD, connection.service.http2.header_list, 431)
+            if connection.observers is not None:
+                x.observe(connection.observers)
             x.started = True
             return x.respond(TOO_LARGE, NULL, 0, None)
         connection.service.dispatcher.begin(x)
@@ -495,7 +497,7 @@ cdef class Http2Exchange(Exchange):
             return 0
         if carrier is not None:
             carrier.machine.reset_stream(self.stream_id, code)
-        self.fail(GONE_PEER)
+        self.fail(GONE_ABORTED)
         return (<Connection>self.connection).flush_soon()
 
     cdef int resume_body(self) except -1:

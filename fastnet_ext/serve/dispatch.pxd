@@ -16,7 +16,6 @@ cdef class Dispatcher(Admitter):
     cdef readonly Route grpc_not_found      # what answers gRPC calls of unknown services, or None
     cdef readonly Route slash_redirect      # None: such requests are not found
     cdef HttpEndpoint refusals              # renders what guards and limits refuse
-    cdef tuple observers                    # None when there are none
     # Of one listener: its guard, before all others (None: it has none), and whether requests are refused
     # while the loop is pressed.
     cdef readonly Guard gate

@@ -1,7 +1,6 @@
-from collections.abc import Sequence
 from typing import final
 
-from fastnet_ext.exchange.exchange import Admitter, Guard, Observer, Route
+from fastnet_ext.exchange.exchange import Admitter, Guard, Route
 from fastnet_ext.routing.table import RoutingTable
 from fastnet_ext.serve.http import HttpEndpoint
 
@@ -24,7 +23,6 @@ class Dispatcher(Admitter):
         slash_redirect: Route | None = None,
         grpc_not_found: Route | None = None,
         refusals: HttpEndpoint,
-        observers: Sequence[Observer] = (),
         gate: Guard | None = None,
         sheds: bool = True,
     ) -> None: ...

@@ -38,7 +38,7 @@ cdef class Dispatcher:
 
     def __init__(
         self, RoutingTable table, *, Route not_found, Route method_not_allowed, Route options,
-        Route slash_redirect=None, Route grpc_not_found=None, HttpEndpoint refusals, observers=(),
+        Route slash_redirect=None, Route grpc_not_found=None, HttpEndpoint refusals,
         Guard gate=None, bint sheds=True,
     ):
         self.table = table
@@ -48,7 +48,6 @@ cdef class Dispatcher:
         self.slash_redirect = slash_redirect
         self.grpc_not_found = grpc_not_found
         self.refusals = refusals
-        self.observers = tuple(observers) or None
         self.gate = gate
         self.sheds = sheds
 
@@ -60,14 +59,15 @@ cdef class Dispatcher:
         return Dispatcher(
             self.table, not_found=self.not_found, method_not_allowed=self.method_not_allowed, options=self.options,
             slash_redirect=self.slash_redirect, grpc_not_found=self.grpc_not_found, refusals=self.refusals,
-            observers=self.observers or (), gate=gate, sheds=sheds,
+            gate=gate, sheds=sheds,
         )
 
     cdef int begin(self, Exchange x) except -1:
         if x.connection.proxies is not None:
             x.enter_root()
+        if x.connection.observers is not None:
+            x.observe(x.connection.observers)
         self._route(x)
-        x.observers = self.observers
         x.body_mode = x.route.endpoint.body_mode
         x.collecting = x.body_mode == BODY_WHOLE
         if x.connection.local.pressed and self.sheds and self._press(x):

@@ -10,7 +10,6 @@ from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport strlen
 
 import asyncio
-import contextvars
 import functools
 import logging
 
@@ -30,7 +29,7 @@ from fastnet_ext.serve.grpc_wire cimport (
 )
 from fastnet_ext.serve.http cimport HttpEndpoint
 from fastnet_ext.serve.plan cimport CallPlan
-from fastnet_ext.serve.runner cimport AsyncEndpoint, Runner, RunnerPool
+from fastnet_ext.serve.runner cimport AsyncEndpoint, Runner, RunnerPool, context_for
 
 __all__ = ["GrpcEndpoint", "GrpcFallback"]
 
@@ -223,7 +222,7 @@ cdef class GrpcEndpoint(AsyncEndpoint):
 async def _run_in_thread(Exchange x, call):
     """What a call returns that runs in the pool of threads, with the context variables of this Task."""
     cdef LoopLocal local = x.connection.local
-    cdef object run = contextvars.copy_context().run
+    cdef object run = context_for(x).run
     if local.executor is None:
         result = await local.loop.run_in_executor(None, run, call)
     else:

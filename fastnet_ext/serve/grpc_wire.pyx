@@ -108,6 +108,7 @@ cdef class GrpcEncoder(AnswerEncoder):
 
     cdef int send_end(self, Exchange x, int code, str details, list metadata) except -1:
         cdef list trailers
+        x.outcome = code
         if code == CODE_OK and not details and not metadata:
             return x.end(self.ok_trailers)
         trailers = [(b"grpc-status", b"%d" % code)]

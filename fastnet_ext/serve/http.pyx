@@ -6,7 +6,6 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 
 import asyncio
-import contextvars
 import functools
 import logging
 
@@ -19,7 +18,7 @@ from fastnet_ext.exchange.request cimport request_of
 from fastnet_ext.exchange.response cimport Response, Stream, content_type_of
 from fastnet_ext.serve.json cimport JsonEncoder
 from fastnet_ext.serve.plan cimport CallPlan
-from fastnet_ext.serve.runner cimport AsyncEndpoint, CancelTask, Runner, RunnerPool
+from fastnet_ext.serve.runner cimport AsyncEndpoint, CancelTask, Runner, RunnerPool, context_for
 
 # Bytes that a stream may send before the loop gets a turn.
 cdef Py_ssize_t BURST = 64 * 1024
@@ -92,7 +91,7 @@ cdef class HttpEndpoint(AsyncEndpoint):
     async def _in_thread(self, Exchange x, call):
         """Run the bound call in the pool of threads, with the context variables of this Task."""
         cdef LoopLocal local = x.connection.local
-        future = local.executor.submit(contextvars.copy_context().run, call)
+        future = local.executor.submit(context_for(x).run, call)
         try:
             return await asyncio.wrap_future(future, loop=local.loop)
         except asyncio.CancelledError:
@@ -247,7 +246,7 @@ async def send_stream(HttpEndpoint endpoint, Exchange x, iterable, ResponseHead 
     cdef LoopLocal local = x.connection.local
     cdef Py_ssize_t burst = 0
     if not hasattr(type(source), "__aiter__"):
-        source = iterate_in_threads(iter(source), local)
+        source = iterate_in_threads(iter(source), x)
     x.responder = CancelTask(asyncio.current_task())
     try:
         if head is not None and head.has_type:
@@ -291,10 +290,11 @@ async def send_stream(HttpEndpoint endpoint, Exchange x, iterable, ResponseHead 
     return None
 
 
-async def iterate_in_threads(iterator, LoopLocal local):
+async def iterate_in_threads(iterator, Exchange x):
     """A synchronous iterator's items, each fetched in the pool of threads."""
     cdef object end = object()
-    cdef object context = contextvars.copy_context()
+    cdef LoopLocal local = x.connection.local
+    cdef object context = context_for(x)
     try:
         while True:
             item = await asyncio.wrap_future(

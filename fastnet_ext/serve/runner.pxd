@@ -88,5 +88,8 @@ cdef class RunnerPool:
 # What the loop of `local` is answering at this moment, seen from any thread; None when it is at something else.
 cdef Exchange current_exchange(LoopLocal local)
 
+# A copy of the current context that knows its request: for what runs in another thread or outlives this step.
+cdef object context_for(Exchange x)
+
 # Whether `coroutine` is a runner of `pool` in the middle of a job.
 cdef bint is_at_work(object coroutine, RunnerPool pool) except -1

@@ -23,6 +23,7 @@ import logging
 from fastnet_ext.core.debug cimport DEBUG, LIVE_RUNNER, born, died, invariant
 from fastnet_ext.exchange.describe cimport describe
 from fastnet_ext.exchange.exchange cimport Endpoint, Exchange, LoopLocal, Responder
+from fastnet_ext.exchange.request cimport Call, request_id
 
 
 cdef extern from "Python.h":
@@ -43,6 +44,13 @@ cdef object enter_task = asyncio.tasks._enter_task
 cdef object leave_task = asyncio.tasks._leave_task
 
 cdef object log = logging.getLogger("fastnet.error")
+
+# The exchange that a context belongs to, where no Task of ours tells: in threads, and what inherits from
+# `bind_request`. Setting it for every request would cost more than the Task saves.
+cdef object BOUND = contextvars.ContextVar("fastnet_request", default=None)
+
+# The LoopLocal whose callbacks run in this context.
+cdef object LOCAL = contextvars.ContextVar("fastnet_loop", default=None)
 
 
 cdef class AsyncEndpoint(Endpoint):
@@ -272,6 +280,39 @@ def executor_of(Exchange exchange not None):
     return exchange.connection.local.executor
 
 
+cdef object context_for(Exchange x):
+    cdef object context = contextvars.copy_context()
+    context.run(BOUND.set, x)
+    return context
+
+
+def context_of(Exchange exchange not None):
+    """A copy of the current context for what runs in a thread on behalf of an exchange."""
+    return context_for(exchange)
+
+
+def bind_request(Call call not None):
+    """Let the current context, and Tasks that it starts, know their request; returns what ``unbind_request`` takes."""
+    return BOUND.set(call.x)
+
+
+def unbind_request(token):
+    """Undo ``bind_request``."""
+    BOUND.reset(token)
+
+
+def current_request_id():
+    """The id of the request whose handler is running here, in its Task or in a thread; None outside of one."""
+    cdef Exchange x = BOUND.get()
+    cdef LoopLocal local
+    if x is None:
+        local = LOCAL.get()
+        # Threads that have a copy of the context are not what the loop is at.
+        if local is not None and asyncio._get_running_loop() is local.loop:
+            x = current_exchange(local)
+    return None if x is None else request_id(x)
+
+
 cdef int raise_current() except -1:
     """The error indicator is set: let it out as an exception."""
     return -1
@@ -285,6 +326,7 @@ cdef class RunnerPool:
         self.local = local
         self.limit = limit
         self.parked = []
+        LOCAL.set(local)
         self.base_context = contextvars.copy_context()
         self.eager = eager and not local.loop.get_debug()
 

@@ -82,7 +82,7 @@ cdef class WebSocketDriver(Responder):
     cdef int _wake_senders(self) except -1
     cdef object _pushed(self, Exchange x)
     cdef int _flush(self, Exchange x) except -1
-    cdef int _note_close(self, uint16_t code, str reason) except -1
+    cdef int _note_close(self, Exchange x, uint16_t code, str reason) except -1
     cdef int _drop_messages(self) except -1
     cdef int _note_held(self, Exchange x) except -1
     cdef int _balance_input(self, Exchange x) except -1

@@ -86,7 +86,7 @@ cdef class WebSocketDriver(Responder):
         self.congested = False
         buffer_free(&self.carry)
         if first:
-            self._note_close(ABNORMAL_CLOSURE, "")
+            self._note_close(x, ABNORMAL_CLOSURE, "")
             self._release_handler(x, True, False)
         self._wake_senders()
         return x.finish() if self.handler_done else 0
@@ -276,7 +276,7 @@ cdef class WebSocketDriver(Responder):
         if self.close_code or not self.session.can_send():
             return 0
         self.session.send_close(&self.out, code, text, size)
-        self._note_close(code, reason)
+        self._note_close(x, code, reason)
         self._flush(x)
         # The peer's Close may stand behind messages that nobody will take.
         self._drop_messages()
@@ -301,7 +301,7 @@ cdef class WebSocketDriver(Responder):
         cdef str reason
         if first:
             reason = PyUnicode_DecodeUTF8(session.close_reason, session.close_reason_size, NULL)
-            self._note_close(session.close_code, reason)
+            self._note_close(x, session.close_code, reason)
         self._flush(x)
         self._stop_timer()
         x.end(None)
@@ -315,7 +315,7 @@ cdef class WebSocketDriver(Responder):
         self.session.receive_end()
         self._stop_timer()
         if first:
-            self._note_close(ABNORMAL_CLOSURE, "")
+            self._note_close(x, ABNORMAL_CLOSURE, "")
         x.end(None)
         if first:
             self._release_handler(x, True, False)
@@ -357,7 +357,8 @@ cdef class WebSocketDriver(Responder):
             return x.finish()
         return self._balance_input(x)
 
-    cdef int _note_close(self, uint16_t code, str reason) except -1:
+    cdef int _note_close(self, Exchange x, uint16_t code, str reason) except -1:
+        x.outcome = code
         self.close_code = code
         self.close_reason = reason
         return 0
