@@ -272,12 +272,12 @@ cdef class AccessLog(Observer):
             out = put_bytes(put_bytes(out, self.prefix), client)
             out = put(out, b'","status":')
             out += store_decimal(out, status)
-            out = put_bytes(put(out, b',"end":"bad request"'), self.suffix)
+            out = put_bytes(put(out, b',"end":"refused"'), self.suffix)
         else:
             out = put(sink.write_time(out), b" ")
             out = put(put_bytes(out, client), b' "-" ')
             out += store_decimal(out, status)
-            out = put(out, b" 0 - - (bad request)\n")
+            out = put(out, b" 0 - - (refused)\n")
         return sink.commit(out)
 
     cdef int _text(self, Exchange x, double seconds) except -1:
