@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-READY = re.compile(r"listening on (http://\S+)")
+READY = re.compile(r"listening on (http://[^\s\"]+)")
 START_LIMIT = 30  # seconds until the service must be listening
 STOP_LIMIT = 15  # seconds it may take to stop
 

@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 
 __all__ = ["HIDDEN", "SECRET_KEYS", "is_secret", "mask_query", "mask_text"]
 
-HIDDEN: Final = "•••"
+HIDDEN: Final = "***"
 
 SECRET_KEYS: Final = frozenset(
     ("access_token", "api_key", "apikey", "code", "key", "password", "secret", "sig", "signature", "token")

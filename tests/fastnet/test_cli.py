@@ -1,6 +1,7 @@
 """The command line, as a process: what it shows, what it refuses and with which exit code."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -212,8 +213,9 @@ def test_run_takes_its_settings_from_everywhere() -> None:
         deadline = time.monotonic() + 20
         while "listening on " not in url and time.monotonic() < deadline:
             url = process.stderr.readline()
-        address = "http" + url.split("http", 1)[1].split()[0].rstrip('",}')
-        with urlopen(address, timeout=10) as answer:
+        address = re.search(r"http://[0-9.:]+", url)
+        assert address is not None
+        with urlopen(address[0], timeout=10) as answer:
             assert answer.read() == b"hi"
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
