@@ -23,6 +23,8 @@ from dataclasses import replace
 from types import FrameType
 from typing import IO, Final
 
+from fastnet.observability.logs import configure_logging
+
 from .channel import Channel
 from .children import ABORT_TIME, Child, Post, described
 from .config import Config, ConfigError
@@ -475,11 +477,12 @@ class Supervisor:
         self.listening.keep(place)
         faulthandler.enable()
         config, contexts, page = self.config, self.contexts, self.page
+        configure_logging(config, worker=number)
         return work(
             self.source,
             config,
             worker,
-            lambda app: Server(app, config, sockets=place, contexts=contexts, workers=page),
+            lambda app: Server(app, config, sockets=place, contexts=contexts, workers=page, number=number),
         )
 
     def _hear(self, child: Child) -> None:

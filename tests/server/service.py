@@ -51,6 +51,10 @@ def until(condition: Callable[[], object], what: str = "it") -> None:
         time.sleep(0.01)
 
 
+# A log that a test can read, and no traces in the tree.
+PLAIN = {"PYTHONDONTWRITEBYTECODE": "1", "FASTNET_LOG_FORMAT": "text"}
+
+
 @dataclass
 class Service:
     """A running command and what it has written to standard error."""
@@ -149,7 +153,7 @@ def running(
             stderr=stream,
             stdout=subprocess.DEVNULL,
             stdin=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", **(environment or {})},
+            env={**os.environ, "PYTHONPATH": path, **PLAIN, **(environment or {})},
             pass_fds=pass_fds,
             start_new_session=True,
         )
