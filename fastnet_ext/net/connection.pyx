@@ -224,8 +224,6 @@ cdef class Connection(Member):
         cdef Service service = self.service
         if service.connections and state.counts.connections_open >= <size_t>service.connections:
             self._turn_away(LIMIT_CONNECTIONS, <double>service.connections, 503)
-        elif state.local.over_memory and service.dispatcher.sheds:
-            self._turn_away(LIMIT_MEMORY, <double>state.memory_limit, 503)
         elif service.connections_per_address and not self._count_address(self.peer_name()):
             self._turn_away(LIMIT_ADDRESS, <double>service.connections_per_address, 429)
         else:

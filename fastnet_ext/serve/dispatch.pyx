@@ -78,7 +78,8 @@ cdef class Dispatcher:
         """The loop is pressed: refuse the request if it is by as much as its listener minds; 1 then."""
         cdef double lag = x.connection.local.lag
         cdef str why
-        if x.connection.local.over_memory:
+        if x.connection.local.over_memory and x.content_length != 0 and x.body_mode != BODY_IGNORE:
+            # What brings nothing to be kept is served: those who keep much go first, see LoopState._relieve.
             x.connection.over_limit(LIMIT_MEMORY, -1, 503)
             why = "the server has too much to keep; try again later"
         elif 0 < x.connection.queue_time < lag:
