@@ -101,6 +101,7 @@ class App(Routes):
         self._background = BackgroundTasks()
         self._endpoints: dict[tuple[Registration, str], Endpoint] = {}
         self._serving = False
+        self._prepared: Dispatcher | None = None
         self._ready = True
         self.shutting_down = False
         super().__init__(dependencies=dependencies, middleware=middleware)
@@ -249,8 +250,15 @@ class App(Routes):
 
     # --- what the engine needs
 
+    def prepare(self) -> None:
+        """Build in advance for the next one that serves: workers that are forked share what was built."""
+        self._prepared = self.build()
+
     def build(self) -> Dispatcher:
         """The routing table and all that answers, for the engine. Nothing can be registered until ``shutdown``."""
+        if self._prepared is not None:
+            prepared, self._prepared = self._prepared, None
+            return prepared
         routes = []
         for route in self.routes:
             endpoint = self._endpoint(route)

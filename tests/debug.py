@@ -14,7 +14,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from tests.sanitize import LIMIT, ROOT, TESTS, Failure, build, copy, present, step
+from tests.sanitize import LIMIT, ROOT, SELECTED, TESTS, Failure, build, copy, present, step
 
 TREE = ROOT / "build" / "debug" / "tree"
 
@@ -62,7 +62,7 @@ def find_planted_defect() -> None:
 
 
 def run_tests(paths: Sequence[str]) -> None:
-    done = run("-m", "pytest", "-p", "no:cacheprovider", "--capture=sys", "--maxfail=5", *paths)
+    done = run("-m", "pytest", *SELECTED, "--capture=sys", "--maxfail=5", *paths)
     if done.returncode != 0:
         raise Failure(f"the tests failed: exit code {done.returncode}")
 

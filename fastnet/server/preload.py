@@ -26,14 +26,21 @@ def preloaded(load: Callable[[], App]) -> App:
     Raises :class:`StartError` when what it brought along does not survive a fork: threads, event loops, sockets.
     """
     before = _open_things()
-    app = load()
-    with suppress(ImportError):
-        # Imported after the fork, it takes each worker 3 MiB of its own.
-        importlib.import_module("uvloop")
-    check_fork(before)
-    gc.collect()
-    # What is here now is not looked at by the workers' collectors, which would write to its pages.
-    gc.freeze()
+    collecting = gc.isenabled()
+    # What a collection frees leaves holes in pages that are shared: the workers would fill them, each in a copy.
+    gc.disable()
+    try:
+        app = load()
+        with suppress(ImportError):
+            # Imported after the fork, it takes each worker 3 MiB of its own.
+            importlib.import_module("uvloop")
+        app.prepare()
+        check_fork(before)
+        # What is here now is not looked at by the workers' collectors, which would write to its pages.
+        gc.freeze()
+    finally:
+        if collecting:
+            gc.enable()
     return app
 
 

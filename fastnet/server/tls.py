@@ -152,6 +152,9 @@ def _context(pair: Pair, settings: ListenerSettings) -> ssl.SSLContext:
     # With these ciphers the client's preference is the better one: it knows whether it has AES in hardware.
     context.options &= ~ssl.OP_CIPHER_SERVER_PREFERENCE
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+    # One session ticket for each hand-shake, as Go's servers give: OpenSSL's two cost each hand-shake for the few
+    # clients that open several connections at once with them.
+    context.num_tickets = 1
     context.set_alpn_protocols(list(settings.protocols))
     try:
         context.set_ciphers(settings.tls_ciphers or CIPHERS)

@@ -2,7 +2,7 @@
 """What handlers see of a request; request.pxd is the map."""
 
 cimport cython
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeASCII
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import msgspec
 
 from fastnet_ext.core.headers cimport (
-    HEADER_CONTENT_TYPE, HEADER_COOKIE, HEADER_HOST, HEADER_OTHER, METHOD_NAMES, METHOD_OTHER,
+    HEADER_CONTENT_TYPE, HEADER_COOKIE, HEADER_HOST, HEADER_OTHER, HEADER_X_REQUEST_ID, METHOD_NAMES, METHOD_OTHER,
     Field, Span, find_header_id, lower_ascii,
 )
 from fastnet_ext.exchange.exchange cimport BODY_IGNORE, GONE_NOT, LoopLocal, decode_percent
@@ -22,6 +22,8 @@ from fastnet_ext.exchange.errors import BodyConsumed, ClientDisconnect, InvalidB
 from fastnet_ext.exchange.media_types import charset_of
 from fastnet_ext.exchange.values import Address, State
 from fastnet_ext.proxy.forwarded cimport Forwarded
+
+cdef const char* HEX_DIGITS = b"0123456789abcdef"
 
 cdef enum:
     # Longer names are no names of fields: no peer may send them either (see limits on the head).
@@ -550,7 +552,7 @@ cdef Request request_of(Exchange x):
 cdef str request_id(Exchange x):
     cdef const Field* field
     if x._id is None and x.head is not None:
-        field = x.head.find_name(b"x-request-id", 12)
+        field = x.head.find(HEADER_X_REQUEST_ID)
         if field is not NULL and is_request_id(x.head.at(field.value), field.value.size):
             x._id = x.head.text(field.value)
     if x._id is None:
@@ -561,6 +563,8 @@ cdef str request_id(Exchange x):
 cdef str fresh_id(LoopLocal local):
     """16 hexadecimal digits that no other request of this loop gets (splitmix64 from a random start)."""
     cdef uint64_t mixed
+    cdef char digits[16]
+    cdef int i
     if local is None:
         return os.urandom(8).hex()
     if local.last_id == 0:
@@ -569,7 +573,11 @@ cdef str fresh_id(LoopLocal local):
     mixed = local.last_id
     mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9ULL
     mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBULL
-    return f"{mixed ^ (mixed >> 31):016x}"
+    mixed ^= mixed >> 31
+    # By hand: each line of an access log has one, and formatting a number as Python does costs as much as the line.
+    for i in range(16):
+        digits[i] = HEX_DIGITS[(mixed >> (60 - 4 * i)) & 15]
+    return PyUnicode_DecodeASCII(digits, 16, NULL)
 
 
 cdef bint is_request_id(const char* text, Py_ssize_t size) noexcept:

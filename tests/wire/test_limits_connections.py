@@ -144,6 +144,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.measures
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 @pytest.mark.parametrize("limit", [0, 1000], ids=["the default", "a limit above the files"])
 def test_running_out_of_files_does_not_spin_the_loop(loop: str, limit: int) -> None:

@@ -228,6 +228,7 @@ LIMIT = 16 * MIB
 CONNECTIONS = 100
 
 
+@pytest.mark.measures
 def test_uploads_and_slow_readers_do_not_fill_the_memory_of_the_process() -> None:
     """200 connections that would keep 400 MiB and more without a limit."""
     with process("16MiB") as server:
