@@ -205,6 +205,10 @@ def counted() -> dict[str, int]:
     return {kind: count for kind, count in debug.live().items() if kind not in kept}
 
 
+# The apps being served: objects are counted for all of them together.
+served: list[App] = []
+
+
 @contextmanager
 def live(
     app: App,
@@ -215,9 +219,12 @@ def live(
 ) -> Iterator[Live]:
     """The app, served on a free port until the block ends.
 
-    Builds that count objects see that none is left, unless the test ``keeps`` a task, a request or a traceback.
+    Builds that count objects see that none is left, unless the test ``keeps`` a task, a request or a traceback, or
+    another server runs.
     """
+    alone = not served
     before = counted()
+    served.append(app)
     ready = threading.Event()
     found: dict[str, Any] = {}
 
@@ -250,9 +257,12 @@ def live(
             with suppress(RuntimeError):
                 found["stop"]()
             thread.join(WAIT)
+            served.remove(app)
             assert not thread.is_alive(), "the server does not stop"
+    else:
+        served.remove(app)
     if "error" in found:
         raise found["error"]
     found.clear()
     left = {kind: count - before[kind] for kind, count in counted().items() if count > before[kind]}
-    assert keeps or not left, "objects of the engine outlive their server"
+    assert keeps or not left or served or not alone, "objects of the engine outlive their server"
