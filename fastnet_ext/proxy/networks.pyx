@@ -15,7 +15,8 @@ cdef class Networks:
     """``Networks(["10.0.0.0/8", "::1", "unix"])``: ``address in networks`` tells.
 
     ``*`` holds every peer, ``unix`` those of Unix sockets. An IPv4 network holds its addresses in
-    their IPv4-mapped form too; an IPv6 network holds no IPv4 address. ``ValueError`` for anything else.
+    their IPv4-mapped form too, and so does an IPv6 network of such addresses; another IPv6 network holds
+    no IPv4 address. ``ValueError`` for anything else.
     """
 
     def __init__(self, items=()):

@@ -88,5 +88,16 @@ def test_as_the_standard_library_has_it(
     bits: int,
 ) -> None:
     network = ipaddress.ip_network((other, min(bits, other.max_prefixlen)), strict=False)
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is not None and network.prefixlen >= 96:
+        # A network of IPv4-mapped addresses is one of IPv4.
+        network = ipaddress.ip_network((mapped, network.prefixlen - 96))
     plain = getattr(address, "ipv4_mapped", None) or address
     assert (str(address) in Networks([network])) is (plain in network)
+
+
+def test_a_network_of_mapped_addresses_is_one_of_ipv4() -> None:
+    networks = Networks(["::ffff:0:0/96"])
+    assert "10.0.0.1" in networks
+    assert "::ffff:10.0.0.1" in networks
+    assert "::1" not in networks
