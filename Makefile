@@ -81,7 +81,7 @@ sanitize: $(VENV)/.test  ## the parsers' tests and the fuzzers under AddressSani
 	$(BIN)/python -m tests.sanitize
 
 debug: $(VENV)/.test  ## the engine's tests on a build that checks its invariants and counts its objects
-	$(BIN)/python -m tests.debug
+	$(BIN)/python -m tests.debug $(TESTS)
 
 fuzz: $(VENV)/.test build  ## each fuzzer for FUZZ_SECONDS (60)
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
