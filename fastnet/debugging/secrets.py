@@ -7,14 +7,11 @@ from collections.abc import Collection
 from typing import Final
 from urllib.parse import unquote_plus
 
+from fastnet.observability.masking import SECRET_KEYS, STARS
+
 __all__ = ["HIDDEN", "SECRET_KEYS", "is_secret", "mask_query", "mask_text"]
 
-HIDDEN: Final = "***"
-
-SECRET_KEYS: Final = frozenset(
-    ("access_token", "api_key", "apikey", "code", "key", "password", "secret", "sig", "signature", "token")
-)
-"""Keys of a query whose values are hidden, unless the settings have a list of their own."""
+HIDDEN: Final = STARS
 
 _WORDS: Final = (
     r"pass(?:word|wd|phrase)|pwd|secret|token|api[-_]?key|private[-_]?key|authorization|cookie|credential"

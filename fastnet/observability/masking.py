@@ -6,9 +6,23 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-__all__ = ["STARS", "Mask"]
+__all__ = ["SECRET_KEYS", "STARS", "Mask"]
 
 STARS: Final = "***"
+SECRET_KEYS: Final = (
+    "access_token",
+    "api_key",
+    "apikey",
+    "code",
+    "key",
+    "password",
+    "secret",
+    "sig",
+    "signature",
+    "token",
+)
+"""Keys of a query whose values are hidden, unless the settings have a list of their own."""
+
 SECRET_FIELDS: Final = frozenset(("authorization", "proxy-authorization", "cookie", "set-cookie"))
 
 # A field and its value as headers are shown: `name: value`, {'name': 'value'}, ('name', 'value'), with or without b''.

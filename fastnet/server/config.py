@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
+from fastnet.observability.masking import SECRET_KEYS
 from fastnet_ext.proxy.forwarded import clean_prefix
 
 from .addresses import parse_address
@@ -112,7 +113,7 @@ class ListenerSettings:
     # --- TLS
     tls_cert: str | None = _setting(None, FILE, "certificate chain in PEM; with --tls-key", "TLS")
     tls_key: str | None = _setting(None, FILE, "private key in PEM; with --tls-cert", "TLS")
-    tls_key_password: Secret | None = _setting(  # noqa: RUF009
+    tls_key_password: Secret | None = _setting(  # noqa: RUF009 - a field, as all of these are
         None, SECRET, "password of the key, as file:PATH or env:NAME", "TLS"
     )
     tls_extra_certs: tuple[str, ...] = _setting(
@@ -285,7 +286,7 @@ class Config(ListenerSettings):
         None, FILE, "file that the access log is appended to; none: standard output", "logs"
     )
     log_mask: tuple[str, ...] = _setting(
-        ("access_token", "api_key", "apikey", "code", "key", "password", "secret", "sig", "signature", "token"),
+        SECRET_KEYS,
         LIST,
         "query keys whose values are masked in logs",
         "logs",
