@@ -34,6 +34,9 @@ log = logging.getLogger("fastnet.server")
 
 # Seconds that cancelled handlers get to clean up.
 GRACE = 5.0
+# Connections that the stock loop accepts in one turn. It takes its backlog for that number, and tries, logs and
+# arms a timer as often when the process has no more files.
+ACCEPTS_A_TURN = 16
 
 
 class Server:
@@ -121,16 +124,20 @@ class Server:
         state = self.state
         assert state is not None
         # uvloop takes any protocol with get_buffer; the stock loop insists on its own base class.
-        kind = AsyncioConnection if isinstance(loop, asyncio.BaseEventLoop) else Connection
-        options: dict[str, Any] = {"sock": sock, "backlog": listener.backlog}
+        stock = isinstance(loop, asyncio.BaseEventLoop)
+        kind = AsyncioConnection if stock else Connection
+        options: dict[str, Any] = {"sock": sock, "backlog": ACCEPTS_A_TURN if stock else listener.backlog}
         create = loop.create_server
         if sock.family == socket.AF_UNIX:
             create = loop.create_unix_server  # type: ignore[assignment]
-            if kind is AsyncioConnection and sys.version_info >= (3, 13):
+            if stock and sys.version_info >= (3, 13):
                 # The file belongs to who made it: a worker's successor listens there.
                 options["cleanup_socket"] = False
         try:
-            return await create(lambda: kind(state, service), **options)
+            server = await create(lambda: kind(state, service), **options)
+            if stock:
+                sock.listen(listener.backlog)
+            return server
         except OSError as error:
             # Two that bind the same port before either listens learn of it here.
             raise ConfigError(f"{url_of(sock, False)} cannot be listened on: {error.strerror}") from None
