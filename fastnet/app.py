@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from fastnet.admin import add_admin_routes
 from fastnet.arguments import Provider
+from fastnet.asgi.mount import lifespans_of
 from fastnet.background import BackgroundTasks
 from fastnet.endpoints import Fallbacks, endpoint_of, engine_route, plain_endpoint
 from fastnet.grpc.server import GrpcServer
@@ -222,7 +223,7 @@ class App(Routes):
         self.shutting_down = False
         self._background.open()
         try:
-            await self._lifespan.start(self)
+            await self._lifespan.start(self, lifespans_of(self.routes))
         except BaseException:
             await self._background.close()
             raise

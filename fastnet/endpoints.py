@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args, get_origin
 
+from fastnet.asgi.mount import UNLIMITED, build_mount_endpoint
 from fastnet.handlers import build_plan
 from fastnet.http.errors import HTTPException
 from fastnet.routing import WEBSOCKET, ResolvedRoute
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BUILDERS", "EndpointBuilder", "Fallbacks", "endpoint_of", "engine_route", "plain_endpoint"]
 
-# Makes the endpoint of a route of one kind, without middleware; raises TypeError for a handler
-# that cannot be called.
+# Makes the endpoint of a route of one kind; raises TypeError for a handler that cannot be called. That of a plain
+# HTTP handler gets its middleware later.
 EndpointBuilder = Callable[["App", ResolvedRoute], Endpoint]
 
 _STREAM_TYPES: Final = {str: "text/plain", bytes: "application/octet-stream"}
@@ -69,7 +70,9 @@ def _stream_type(returned: Any) -> str | None:
 
 
 # The builders by kind of registration.
-BUILDERS: Final = MappingProxyType[str, EndpointBuilder]({"http": http_endpoint, "websocket": build_websocket_endpoint})
+BUILDERS: Final = MappingProxyType[str, EndpointBuilder](
+    {"http": http_endpoint, "websocket": build_websocket_endpoint, "asgi": build_mount_endpoint}
+)
 
 
 def endpoint_of(app: App, route: ResolvedRoute) -> Endpoint:
@@ -99,13 +102,21 @@ def engine_route(app: App, route: ResolvedRoute | None, endpoint: Endpoint, hand
         path=route.path,
         methods=route.methods,
         param_names=param_names(route.path),
-        max_body=route.options.get("max_body", app.max_body),
+        max_body=_largest_body(app, route),
         **times,
         cancel_on_disconnect=bool(route.options.get("cancel_on_disconnect", False)),
         handler=route.handler,
         on_error=app.answer_error,
         app=app,
     )
+
+
+def _largest_body(app: App, route: ResolvedRoute) -> int:
+    """What a route's request body may be, in bytes."""
+    if route.kind == "asgi":
+        told = route.options.get("max_body")
+        return UNLIMITED if told is None else int(told)
+    return int(route.options.get("max_body", app.max_body))
 
 
 def _least(name: str, value: float | None) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,13 +34,15 @@ class Lifespan:
             raise TypeError(f"lifespan {function.__qualname__} must yield once: what follows the yield is shutdown")
         self.functions.append(function)
 
-    async def start(self, app: App) -> None:
-        """Enter each; when one fails, those before it are left again and its exception goes on."""
+    async def start(self, app: App, mounted: Iterable[AbstractAsyncContextManager[Any]] = ()) -> None:
+        """Enter each, then those of what is mounted; when one fails, those before it are left and it is raised."""
         if self._stack is not None:
             raise RuntimeError("the application has been started already")
         async with AsyncExitStack() as stack:
             for function in self.functions:
                 await stack.enter_async_context(_context(function, app))
+            for one in mounted:
+                await stack.enter_async_context(one)
             self._stack = stack.pop_all()
 
     async def stop(self) -> None:

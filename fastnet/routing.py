@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, TypeVar, Unpack
 
+from fastnet.asgi.mount import Mount, MountOptions
+from fastnet.asgi.types import AsgiApp
 from fastnet.middleware import Middleware, MiddlewareT, check_middleware
 from fastnet.signatures import locate, name_of
 from fastnet_ext.routing.paths import RouteConflict, RouteSyntaxError, parse_path
@@ -20,6 +22,9 @@ HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 
 # The method that hand-shakes are registered for: the dispatcher asks for it in place of GET.
 WEBSOCKET = "WEBSOCKET"
+
+# In place of methods: all of them, and hand-shakes too.
+EVERY_METHOD = "*"
 
 # The pattern of a path: what is left when its parameters lose their names.
 Pattern = tuple[tuple[str, bytes, bytes], ...]
@@ -181,6 +186,24 @@ class Routes:
         self._refuse_when_serving()
         self._middleware.append(function)
         return function
+
+    def mount(self, path: str, application: AsgiApp, **options: Unpack[MountOptions]) -> None:
+        """Let an ASGI application answer everything below ``path`` that no route of ours does.
+
+        It sees the whole path; what was matched of it joins ``root_path``. Requests go through middleware, but
+        not through dependencies. See ``MountOptions`` for the rest. Routers are joined by ``include``.
+        """
+        unknown = set(options) - set(MountOptions.__annotations__)
+        if unknown:
+            known = ", ".join(sorted(MountOptions.__annotations__))
+            raise TypeError(f"{', '.join(sorted(unknown))}: no option of a mount; there are {known}")
+        if isinstance(application, Routes) and not callable(application):
+            raise TypeError(f"a {type(application).__name__} is joined by include(), not mounted")
+        if path and not path.startswith("/"):
+            raise RouteSyntaxError(path, "a path starts with a slash")
+        mount = Mount(application, options.get("lifespan", "auto"))
+        place = path.rstrip("/") + "/{rest:path}"
+        self._register(Registration("asgi", place, (EVERY_METHOD,), application, {**options, "mount": mount}))
 
     # --- routers
 

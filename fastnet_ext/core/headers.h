@@ -91,6 +91,9 @@ static const struct {
 #undef FN_X
 };
 
+/* The name that an id stands for, in lower case; empty for FN_HEADER_OTHER. */
+static inline const char *fn_header_name(uint32_t id) { return FN_HEADER_NAMES[id].name; }
+
 #define FN_IS(identifier) (memcmp(name, FN_HEADER_NAMES[FN_HEADER_##identifier].name, size) == 0 ? FN_HEADER_##identifier : FN_HEADER_OTHER)
 
 /* The id of a lower-case name, FN_HEADER_OTHER when it is not a known one. */

@@ -82,6 +82,7 @@ cdef extern from "fastnet_ext/core/headers.h" nogil:
 
     const char* METHOD_NAMES "FN_METHOD_NAMES" [10]
 
+    const char* header_name "fn_header_name" (uint32_t id) noexcept
     HeaderId find_header_id "fn_find_header_id" (const char* name, size_t size) noexcept
     Method find_method "fn_find_method" (const char* name, size_t size) noexcept
     void lower_ascii "fn_lower" (char* p, size_t size) noexcept

@@ -85,6 +85,7 @@ cdef class ConnectionInfo:
     cdef readonly LoopLocal local
     cdef readonly bint secure
     cdef readonly object state      # a dict that lives as long as the connection; None until asked for
+    cdef tuple asgi_ends            # (client, server) of ASGI's scopes; None until asked for
     cdef double queue_time          # seconds that a request may wait for its turn; 0: it does not wait
     cdef int64_t kept               # bytes that its exchanges keep in buffers
     cdef tuple observers            # told of every exchange on it; None when there are none
@@ -160,6 +161,8 @@ cdef class Endpoint:
     """What answers the requests of a route: an HTTP handler, a WebSocket, a gRPC method."""
 
     cdef BodyMode body_mode
+    # `start` answers x.refusal itself; otherwise the dispatcher does.
+    cdef bint takes_refusals
     cdef int start(self, Exchange x) except -1
 
 
@@ -220,6 +223,7 @@ cdef class Exchange:
     cdef bint ended                     # the answer is complete; implies the head is sent
     cdef int outcome                    # how the protocol above ended: gRPC status, WebSocket close code; -1 none
     cdef Gone gone
+    cdef bint half_closed               # the peer ended its side behind the request: it may have left, or wait
     cdef bint finished                  # `finish` was called
     cdef uint32_t guards_held           # the first guards of route.guards that are owed a release
     cdef Guard gate                     # the listener's guard, while it is owed a release; None

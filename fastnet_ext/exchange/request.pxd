@@ -59,6 +59,12 @@ cdef class Request(Call):
 # The Request of an exchange, made at the first call.
 cdef Request request_of(Exchange x)
 
+# The method in capitals, as Request.method has it.
+cdef str method_of(Exchange x)
+
+# The path below which proxies serve the app, as Call.root_path has it.
+cdef str root_path_of(Exchange x)
+
 # "https" or "http", as Call.scheme has it.
 cdef str scheme_of(Exchange x)
 

@@ -173,10 +173,7 @@ cdef class Call:
 
         X-Forwarded-Prefix of a trusted proxy, or else the listener's setting.
         """
-        cdef Forwarded forwarded = self.x.forwarded()
-        if forwarded is not None and forwarded.prefix is not None:
-            return forwarded.prefix
-        return "" if self.connection.proxies is None else self.connection.proxies.root_path
+        return root_path_of(self.x)
 
     @property
     def path_params(self):
@@ -292,9 +289,7 @@ cdef class Request(Call):
     @property
     def method(self):
         """The method in capitals: "GET"."""
-        if self.head.method != METHOD_OTHER:
-            return <str>METHODS[<int>self.head.method]
-        return self.head.text(self.head.method_name)
+        return method_of(self.x)
 
     @property
     def host(self):
@@ -505,6 +500,19 @@ cdef object decode_json(bytes body, object type, object app):
         if not hasattr(error, "errors"):
             raise
         raise InvalidBody(str(error), status=422) from error
+
+
+cdef str method_of(Exchange x):
+    if x.head.method != METHOD_OTHER:
+        return <str>METHODS[<int>x.head.method]
+    return x.head.text(x.head.method_name)
+
+
+cdef str root_path_of(Exchange x):
+    cdef Forwarded forwarded = x.forwarded()
+    if forwarded is not None and forwarded.prefix is not None:
+        return forwarded.prefix
+    return "" if x.connection.proxies is None else x.connection.proxies.root_path
 
 
 cdef str scheme_of(Exchange x):

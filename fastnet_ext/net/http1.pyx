@@ -231,6 +231,7 @@ cdef class Http1Carrier(Carrier):
             # far as one can tell.
             self._disconnected()
             return connection.close(False)
+        x.half_closed = True
         if connection.carry.size == 0:
             x.keep_alive = False
         return 0

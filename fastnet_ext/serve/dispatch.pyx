@@ -193,7 +193,7 @@ cdef class Dispatcher:
         x.started = True
         x.refusal = error
         x.body_mode = BODY_IGNORE
-        if isinstance(x.route.endpoint, HttpEndpoint):
+        if x.route.endpoint.takes_refusals:
             return x.route.endpoint.start(x)
         following = self.refusals.on_exception(x, error)
         if following is not None:

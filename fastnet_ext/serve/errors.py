@@ -91,8 +91,8 @@ class HandshakeRefused(ExchangeError):
         self.headers = dict(headers)
 
 
-class WebSocketDisconnect(ExchangeError):
-    """The WebSocket is closed.
+class WebSocketDisconnect(ExchangeError, ConnectionError):
+    """The WebSocket is closed. A ``ConnectionError``, and so the ``OSError`` that ASGI promises of a send.
 
     ``code`` and ``reason`` are those of the Close frame that came first, ours or the peer's; 1005 when
     it had no code, 1006 when the connection ended without one.

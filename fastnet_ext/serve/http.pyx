@@ -48,6 +48,7 @@ cdef class HttpEndpoint(AsyncEndpoint):
         self, CallPlan plan, *, str mode="async", str body="none", int status_code=200, bint none_is_empty=False,
         JsonEncoder encoder=None, str stream_type=None,
     ):
+        self.takes_refusals = True
         self.plan = plan
         self.mode = MODES[mode]
         self.body_mode = {"none": BODY_IGNORE, "whole": BODY_WHOLE, "late": BODY_LATE}[body]

@@ -24,7 +24,7 @@ from fastnet_ext.websocket.session cimport Limits
 
 
 cdef class WebSocketEndpoint(Endpoint):
-    cdef readonly CallPlan plan         # its call returns the handler's coroutine
+    cdef readonly CallPlan plan         # its call returns the handler's coroutine; None: see asgi_websocket.pyx
     cdef HttpEndpoint refusals          # sends the answer when the hand-shake is refused
     cdef Limits limits
 
@@ -51,7 +51,8 @@ cdef class WebSocket(Call):
 
     # Answer the hand-shake; nothing happens when it was answered.
     cdef int _open(self) except -1
-    cdef int _accept(self, str subprotocol, object headers) except -1
+    # `further`: (name, value) bytes of fields that stand in the answer too; checked.
+    cdef int _accept(self, str subprotocol, list further) except -1
 
 
 cdef class Receive:
@@ -63,6 +64,16 @@ cdef class Receive:
     cdef object convert                 # message -> result, None
 
     cdef int _give_up(self) except -1
+
+
+# The WebSocket of an exchange, known to it, and its driver.
+cdef WebSocket new_websocket(WebSocketEndpoint endpoint, Exchange x)
+
+# (name, value) bytes of what a handler adds to the answer of the hand-shake. Raises ValueError.
+cdef list handshake_fields(object headers)
+
+# The beginning of a text that fits a Close frame: 123 bytes.
+cdef str brief(str text)
 
 
 cdef class HandlerRun(AsyncEndpoint):

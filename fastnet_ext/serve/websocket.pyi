@@ -21,12 +21,12 @@ In = TypeVar("In", default=str | bytes)
 Out = TypeVar("Out", default=str | bytes | bytearray | memoryview)
 
 class WebSocketEndpoint(Endpoint):
-    plan: CallPlan
+    plan: CallPlan | None
     origins: frozenset[str] | None
     subprotocols: tuple[str, ...]
     def __init__(
         self,
-        plan: CallPlan,
+        plan: CallPlan | None,
         refusals: HttpEndpoint,
         *,
         origins: Iterable[str] | None = None,
@@ -37,7 +37,6 @@ class WebSocketEndpoint(Endpoint):
         encode: Callable[[Any], bytes] | None = None,
     ) -> None: ...
 
-@final
 class HandlerRun(AsyncEndpoint): ...
 
 @final

@@ -57,7 +57,7 @@ cdef enum:
 cdef class WebSocketEndpoint(Endpoint):
     """Answers the WebSocket hand-shakes of a route by calling a handler.
 
-    The plan's call returns the handler's coroutine. ``refusals`` sends the answers of hand-shakes that
+    The plan's call returns the handler's coroutine; None where something else runs what answers. ``refusals`` sends the answers of hand-shakes that
     are refused. ``origins``: the pages that may connect, as browsers name them
     (``"https://example.com"``, ``"null"``) or ``"*"`` for all; None for those of the request's own
     host. Whoever sends no Origin is no browser, and may always. ``subprotocols`` in order of
@@ -65,7 +65,7 @@ cdef class WebSocketEndpoint(Endpoint):
     """
 
     def __init__(
-        self, CallPlan plan not None, HttpEndpoint refusals not None, *, origins=None, subprotocols=(),
+        self, CallPlan plan, HttpEndpoint refusals not None, *, origins=None, subprotocols=(),
         max_message=1024 * 1024, JsonEncoder encoder=None, decode=None, encode=None,
     ):
         self.body_mode = BODY_STREAM
@@ -167,7 +167,6 @@ cdef WebSocket new_websocket(WebSocketEndpoint endpoint, Exchange x):
 
 # --- the handler's outcome
 
-@cython.final
 cdef class HandlerRun(AsyncEndpoint):
     """What becomes of what one handler returns or raises."""
 
@@ -355,7 +354,7 @@ cdef class WebSocket(Call):
         """
         if self.driver.accepted:
             raise RuntimeError("the WebSocket was accepted before: by accept(), or by the first receive or send")
-        self._accept(subprotocol, headers)
+        self._accept(subprotocol, None if headers is None else handshake_fields(headers))
         return ready()
 
     cdef int _open(self) except -1:
@@ -363,7 +362,7 @@ cdef class WebSocket(Call):
             return self._accept(None, None)
         return 0
 
-    cdef int _accept(self, str subprotocol, object headers) except -1:
+    cdef int _accept(self, str subprotocol, list further) except -1:
         cdef Exchange x = self.x
         cdef bint upgrade = x.version < 20
         cdef list fields = []
@@ -378,8 +377,8 @@ cdef class WebSocket(Call):
             fields.append((b"sec-websocket-accept", accept_key(request_key(self.head))))
         if subprotocol is not None:
             fields.append((b"sec-websocket-protocol", subprotocol.encode("ascii")))
-        if headers is not None:
-            fields += handshake_fields(headers)
+        if further is not None:
+            fields += further
         x.open_tunnel(ResponseHead(101 if upgrade else 200, fields))
         self.subprotocol = subprotocol
         return self.driver.opened(x)

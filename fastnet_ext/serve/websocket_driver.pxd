@@ -57,6 +57,7 @@ cdef class WebSocketDriver(Responder):
     cdef bint peer_left         # the peer closed or vanished before we closed
     cdef object task            # the handler's Task; None before it has one and after its end
     cdef bint handler_done
+    cdef bint patient           # the handler is told that the peer left, and never cancelled for it
     # One at a time: the peer's Close is overdue (we closed), or the handler's end is (the peer left).
     cdef object timer
 

@@ -325,11 +325,14 @@ cdef class WebSocketDriver(Responder):
         """The peer has left. Whoever receives is told; a handler that waits for something else is cancelled.
 
         Not while there are messages to take that came before a Close (`at_once` is false), nor when
-        one of the handler's Tasks receives: then it has CLOSE_TIMEOUT to end by itself.
+        one of the handler's Tasks receives: then it has CLOSE_TIMEOUT to end by itself. A `patient` driver
+        cancels nobody.
         """
         cdef object task = self.task
         cdef bint own
         self.peer_left = True
+        if self.patient:
+            return self.waiter.wake(direct) if self.receiving else 0
         if self.handler_done or task is None:
             return 0
         if not self.receiving and (at_once or self.count == 0):
