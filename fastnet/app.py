@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from fastnet.admin import add_admin_routes
 from fastnet.arguments import Provider
-from fastnet.asgi.mount import lifespans_of
+from fastnet.asgi.mount import behind_middleware, lifespans_of
 from fastnet.background import BackgroundTasks
 from fastnet.endpoints import Fallbacks, endpoint_of, engine_route, plain_endpoint
 from fastnet.grpc.server import GrpcServer
@@ -25,6 +25,7 @@ from fastnet_ext.exchange.guards import InFlightLimit
 from fastnet_ext.exchange.request import Request
 from fastnet_ext.exchange.response import Response
 from fastnet_ext.routing.table import RoutingTable
+from fastnet_ext.serve.asgi import AsgiEndpoint
 from fastnet_ext.serve.chain import with_middleware
 from fastnet_ext.serve.dispatch import Dispatcher
 from fastnet_ext.serve.http import HttpEndpoint
@@ -265,6 +266,8 @@ class App(Routes):
             endpoint = self._endpoint(route)
             if isinstance(endpoint, HttpEndpoint):
                 endpoint = with_middleware(endpoint, route.middleware)
+            elif isinstance(endpoint, AsgiEndpoint):
+                endpoint = behind_middleware(self, endpoint, route.middleware)
             routes.append((route.methods, route.path, engine_route(self, route, endpoint)))
         if self._grpc is not None:
             routes += self._grpc.entries()

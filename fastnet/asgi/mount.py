@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
@@ -20,9 +20,18 @@ from fastnet_ext.serve.websocket import WebSocketEndpoint
 
 if TYPE_CHECKING:
     from fastnet.app import App
+    from fastnet.middleware import Middleware
     from fastnet.routing import ResolvedRoute
 
-__all__ = ["MAX_MESSAGE", "UNLIMITED", "Mount", "MountOptions", "build_mount_endpoint", "lifespans_of"]
+__all__ = [
+    "MAX_MESSAGE",
+    "UNLIMITED",
+    "Mount",
+    "MountOptions",
+    "behind_middleware",
+    "build_mount_endpoint",
+    "lifespans_of",
+]
 
 # A mounted application takes bodies of any size unless it is told otherwise: it reads them piece by piece, and
 # no more than 256 KiB wait for it.
@@ -59,7 +68,7 @@ class Mount:
         if lifespan not in ("auto", "on", "off"):
             raise ValueError(f'lifespan is "auto", "on" or "off", not {lifespan!r}')
         self.of = AsgiApplication(application)
-        self._lifespan = lifespan
+        self._lifespan: LifespanMode = lifespan
 
     def lifespan(self) -> AsgiLifespan | None:
         """The application's lifespan; None when it is left alone."""
@@ -69,25 +78,25 @@ class Mount:
 
 
 def build_mount_endpoint(app: App, route: ResolvedRoute) -> AsgiEndpoint:
-    """The endpoint of a mount, middleware included."""
+    """The endpoint of a mount, without middleware."""
     options = route.options
-    of: AsgiApplication = options["mount"].of
     refusals = HttpEndpoint(CallPlan(_never, []), mode="inline", encoder=app.json)
     max_message = options.get("max_message", MAX_MESSAGE)
     if max_message < 1:
         raise ValueError("max_message is at least 1 byte")
-    wrapped = None
-    if route.middleware:
-        call: Callable[[Request[Any]], Any] = partial(respond_with, of)
-        plan = CallPlan(call, [RequestArgument("request")])
-        wrapped = with_middleware(HttpEndpoint(plan, mode="async", body="late", encoder=app.json), route.middleware)
-    return AsgiEndpoint(
-        of,
-        refusals=refusals,
-        # Which pages may connect is for the application to say.
-        sockets=WebSocketEndpoint(None, refusals, origins=["*"], max_message=max_message, encoder=app.json),
-        wrapped=wrapped,
-    )
+    # Which pages may connect is for the application to say.
+    sockets = WebSocketEndpoint(None, refusals, origins=["*"], max_message=max_message, encoder=app.json)
+    return AsgiEndpoint(options["mount"].of, refusals=refusals, sockets=sockets)
+
+
+def behind_middleware(app: App, endpoint: AsgiEndpoint, middleware: Sequence[Middleware]) -> AsgiEndpoint:
+    """The endpoint of a mount whose requests go through middleware; its WebSockets do not."""
+    if not middleware:
+        return endpoint
+    call: Callable[[Request[Any]], Any] = partial(respond_with, endpoint.of)
+    plan = CallPlan(call, [RequestArgument("request")])
+    inner = HttpEndpoint(plan, mode="async", body="late", encoder=app.json)
+    return endpoint.behind(with_middleware(inner, middleware))
 
 
 def _never() -> Response:

@@ -92,7 +92,19 @@ cdef class AsgiEndpoint(AsyncEndpoint):
         return None
 
     cdef object on_exception(self, Exchange x, object error):
-        return self.refusals.on_exception(x, error)
+        cdef object following = self.refusals.on_exception(x, error)
+        return None if following is None else rendered(self.refusals, x, following)
+
+    def behind(self, HttpEndpoint wrapped not None):
+        """The same with ``wrapped`` for requests: this application behind middleware."""
+        return AsgiEndpoint(self.of, refusals=self.refusals, sockets=self.sockets, wrapped=wrapped)
+
+
+async def rendered(HttpEndpoint refusals, Exchange x, rendering):
+    """An error that takes a coroutine to be rendered: its value is the answer, and none of the application's."""
+    cdef object following = refusals.on_result(x, await rendering)
+    if following is not None:
+        await following
 
 
 cdef object coroutine_of(object returned):
@@ -200,7 +212,8 @@ cdef class AsgiHttp(Responder):
             self.receivers = []
         self.receivers.append(future)
         if self.request_over:
-            x.responder = self
+            if x.responder is None:
+                x.responder = self
         else:
             x.want_body()
             x.body_waiter = self
@@ -228,6 +241,10 @@ cdef class AsgiHttp(Responder):
 
     def set_result(self, result):
         self.wake_receivers()
+
+    async def answered(self, error):
+        """As `Exchange.cleanups`: the answer that went elsewhere is over, or given up."""
+        self.complete()
 
     # --- sending
 
@@ -456,7 +473,11 @@ cdef class Sending:
 # --- behind middleware
 
 def request_side(AsgiApplication of not None, Request request not None):
-    """The scope and the ``receive`` of a request whose answer goes elsewhere: through middleware."""
+    """The scope and the ``receive`` of a request whose answer goes elsewhere: through middleware.
+
+    Takes the place of the exchange's clean-ups.
+    """
     cdef AsgiHttp call = AsgiHttp.__new__(AsgiHttp)
     call.x = request.x
+    request.x.cleanups = call.answered
     return http_scope(of, request.x), call.receive

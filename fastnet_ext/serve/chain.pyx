@@ -87,11 +87,14 @@ def with_middleware(HttpEndpoint endpoint not None, middleware):
     Without middleware the endpoint itself is returned.
     """
     cdef object link = HandlerLink(endpoint)
+    cdef HttpEndpoint wrapped
     if not middleware:
         return endpoint
     for one in reversed(middleware):
         link = MiddlewareLink(endpoint, one, link)
-    return HttpEndpoint(
+    wrapped = HttpEndpoint(
         CallPlan(link, [RequestArgument("request")]), mode="async", body="late",
         status_code=endpoint.status_code, encoder=endpoint.encoder, stream_type=endpoint.stream_type,
     )
+    wrapped.chained = True
+    return wrapped

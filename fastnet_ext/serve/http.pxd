@@ -23,6 +23,7 @@ cdef class HttpEndpoint(AsyncEndpoint):
     # --- the call
     cdef readonly CallPlan plan
     cdef Mode mode
+    cdef bint chained                   # it calls middleware, whose innermost link raises x.refusal
 
     # --- the answer
     cdef readonly int status_code

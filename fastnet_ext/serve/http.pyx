@@ -66,7 +66,7 @@ cdef class HttpEndpoint(AsyncEndpoint):
         cdef RunnerPool pool
         cdef Runner runner
         try:
-            if x.refusal is not None:
+            if x.refusal is not None and not self.chained:
                 raise x.refusal
             if x.body_error is not None and self.body_mode == BODY_WHOLE:
                 raise x.body_error

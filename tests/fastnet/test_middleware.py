@@ -236,6 +236,23 @@ def test_a_middleware_may_refuse_before_the_body_is_read() -> None:
         assert answer.status == 403
 
 
+def test_a_refusal_before_the_handler_passes_middleware() -> None:
+    app = App(max_body=3)
+
+    @app.middleware
+    async def outer(request: Request, call_next: CallNext) -> Response:
+        response = await call_next(request)
+        response.headers["access-control-allow-origin"] = "*"
+        return response
+
+    @app.post("/")
+    async def handler(body: Annotated[bytes, Body()]) -> None: ...
+
+    with serving(app) as client:
+        answer = client.post("/", b"four")
+        assert (answer.status, answer.headers["access-control-allow-origin"]) == (413, "*")
+
+
 def test_call_next_twice() -> None:
     app = App()
     calls: list[int] = []

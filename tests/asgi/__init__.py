@@ -1,0 +1,1 @@
+"""ASGI, both ways."""
