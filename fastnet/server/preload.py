@@ -7,6 +7,7 @@ import importlib
 import os
 import socket
 import stat
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -36,12 +37,24 @@ def preloaded(load: Callable[[], App]) -> App:
             importlib.import_module("uvloop")
         app.prepare()
         check_fork(before)
+        _forget_lookups()
         # What is here now is not looked at by the workers' collectors, which would write to its pages.
         gc.freeze()
     finally:
         if collecting:
             gc.enable()
     return app
+
+
+def _forget_lookups() -> None:
+    """Empty the interpreter's cache of attribute look-ups, which is full of what the import looked up.
+
+    An entry that a worker puts in another's place counts down that one's name, in a page that it would share.
+    """
+    if sys.version_info >= (3, 13):
+        sys._clear_internal_caches()
+    else:
+        sys._clear_type_cache()
 
 
 def check_fork(before: dict[int, str] | None = None) -> None:

@@ -23,7 +23,7 @@ from dataclasses import replace
 from types import FrameType
 from typing import IO, Final
 
-from fastnet.observability.logs import configure_logging
+from fastnet.observability.logs import number_logs
 
 from .channel import Channel
 from .children import ABORT_TIME, Child, Post, described
@@ -477,7 +477,7 @@ class Supervisor:
         self.listening.keep(place)
         faulthandler.enable()
         config, contexts, page = self.config, self.contexts, self.page
-        configure_logging(config, worker=number)
+        number_logs(number)
         return work(
             self.source,
             config,

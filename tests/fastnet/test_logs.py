@@ -11,7 +11,7 @@ import pytest
 
 from fastnet import App, Depends, Request, current_request_id
 from fastnet.middleware.request_id import request_id
-from fastnet.observability.logs import JsonFormatter, RequestFilter, TextFormatter, configure_logging
+from fastnet.observability.logs import JsonFormatter, RequestFilter, TextFormatter, configure_logging, number_logs
 from fastnet.observability.masking import Mask
 from fastnet.server.config import Config, Listener
 from tests.fastnet.serving import serving
@@ -42,7 +42,9 @@ def configured(stream: io.StringIO, *, worker: int | None = None, **settings: An
     # pytest's own handlers come back for each phase of a test; to us they would be the program's.
     root = logging.getLogger()
     root.handlers[:] = [one for one in root.handlers if not type(one).__module__.startswith("_pytest")]
-    configure_logging(Config(**settings), worker=worker, stream=stream)
+    configure_logging(Config(**settings), stream=stream)
+    if worker is not None:
+        number_logs(worker)
     return stream
 
 
