@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
@@ -19,7 +18,7 @@ from .handover import CANARY, SUPERVISE, command_line, environment, handed_over
 from .preload import check_fork
 from .server import Server, contexts_of
 from .supervisor import Supervisor
-from .worker import Source, loop_factory, serve
+from .worker import Source, end_process, serve
 
 __all__ = ["run", "supervise_from_the_start", "supervises"]
 
@@ -30,6 +29,7 @@ def run(source: Source, config: Config, *, command: bool = False) -> None:
     """Serve until SIGTERM or SIGINT, then drain; a second SIGINT ends at once.
 
     ``source`` gives the app. ``command`` says that this process is a command of ours, which may be started anew.
+    When a thread of a handler still works after all that, the process ends here: it would wait for it otherwise.
     Raises :class:`ConfigError` for settings that cannot be used, and :class:`StartError` when the app does not start.
     """
     configure_logging(config)
@@ -47,9 +47,9 @@ def run(source: Source, config: Config, *, command: bool = False) -> None:
             Supervisor(source, config, reexec=command).run()
             return
         dump_stacks_on_signal()
-        app = source()
-        with asyncio.Runner(loop_factory=loop_factory(config)) as runner:
-            runner.run(serve(Server(app, config)))
+        ended = serve(Server(source(), config))
+    if not ended:
+        end_process(0)
 
 
 def is_supervised(config: Config) -> bool:

@@ -21,6 +21,7 @@ from .config import Config, ConfigError, Listener
 from .heartbeat import State, Vitals
 from .limits import service_of, sweep_interval
 from .listeners import Listening, Place, url_of
+from .threads import HANDLERS
 from .tls import TlsContexts, make_contexts
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class Server:
         try:
             if config.debug:
                 self._enter_debug_mode(loop)
-            self._executor = ThreadPoolExecutor(self.app.pool_size, thread_name_prefix="fastnet")
+            self._executor = ThreadPoolExecutor(self.app.pool_size, thread_name_prefix=HANDLERS)
             self.state = LoopState(
                 loop, self._executor, sweep_interval=sweep_interval(config), memory_limit=config.limit_memory
             )

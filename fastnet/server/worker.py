@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -24,11 +25,12 @@ from .config import Config, ConfigError
 from .heartbeat import Slot, State, resident_memory
 from .server import GRACE, Server
 from .systemd import notify, watchdog_interval
+from .threads import OFFLOADED, threads_left
 
 if TYPE_CHECKING:
     from fastnet.app import App
 
-__all__ = ["Source", "StartError", "Worker", "end_process", "longest_stop", "loop_factory", "serve", "work"]
+__all__ = ["Source", "StartError", "Worker", "end_process", "longest_stop", "serve", "work"]
 
 Source = Callable[[], "App"]
 """What gives the app: imports it, or has it already. Raises :class:`StartError`."""
@@ -184,14 +186,29 @@ def _life(server: Server, part: float) -> Iterator[str]:
         yield ""
 
 
-async def serve(server: Server, worker: Worker | None = None) -> None:
-    """Serve until something asks to stop, then drain and end the lifespan.
+def serve(server: Server, worker: Worker | None = None) -> bool:
+    """Serve on an event loop of its own until something asks to stop, then drain and end the lifespan.
 
-    Raises what the start-up raises: :class:`ConfigError` for what the settings are to blame for,
-    :class:`StartError` from the lifespan's exception otherwise.
+    False when threads of handlers still work after ``timeout_drain``: the interpreter would wait for them, so that the
+    process has to be ended by ``end_process``, and its loop stays open. Raises what the start-up raises:
+    :class:`ConfigError` for what the settings are to blame for, :class:`StartError` from the lifespan's exception
+    otherwise.
     """
+    runner = asyncio.Runner(loop_factory=loop_factory(server.config))
+    ended = True
+    try:
+        ended = runner.run(_serve(server, worker))
+    finally:
+        if ended:
+            runner.close()
+    return ended
+
+
+async def _serve(server: Server, worker: Worker | None) -> bool:
     serving = _Serving(server, worker)
     serving.listen_to_signals()
+    # Under a name by which its threads are known.
+    serving.loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix=OFFLOADED))
     try:
         if worker is not None:
             serving.listen_to_supervisor(worker.channel)
@@ -200,7 +217,7 @@ async def serve(server: Server, worker: Worker | None = None) -> None:
         except asyncio.CancelledError:
             if not serving.stopped.is_set():
                 raise
-            return
+            return True
         except ConfigError:
             raise
         except Exception as error:
@@ -218,15 +235,20 @@ async def serve(server: Server, worker: Worker | None = None) -> None:
             else:
                 worker.channel.send(ready=True)
             await serving.stopped.wait()
+            deadline = time.monotonic() + server.config.timeout_drain
             if worker is None:
                 notify("STOPPING=1")
         finally:
             await server.stop()
             dumper.remove()
+        left = await threads_left(deadline)
+        for text in left:
+            log.error("a thread still works, and is ended with the process: %s", text)
     finally:
         serving.end()
     if worker is None:
         log.info("stopped")
+    return not left
 
 
 def text_of(error: BaseException) -> str:
@@ -248,8 +270,7 @@ def work(source: Source, config: Config, worker: Worker, make: Callable[[App], S
             raise
         except Exception as error:
             raise StartError(f"the app could not be loaded: {_line_of(error)}", traceback=text_of(error)) from error
-        with asyncio.Runner(loop_factory=loop_factory(config)) as runner:
-            runner.run(serve(server, worker))
+        serve(server, worker)
     except ConfigError as error:
         worker.channel.send(failed=str(error), code=EXIT_START)
         return EXIT_START
