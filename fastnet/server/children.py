@@ -6,22 +6,24 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import time
+import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
 from .channel import Channel
 from .heartbeat import Page, Slot, State
+from .signals import SignalPipe
+from .worker import EXIT_START, Worker, end_process
 
-__all__ = ["Child", "Post", "described"]
+__all__ = ["Child", "Post", "described", "fork_worker"]
 
 # Seconds between the restarts of a worker that crashes again and again, and after which a life counts as a good one.
 FIRST_DELAY: Final = 1.0
 LONGEST_DELAY: Final = 30.0
 GOOD_LIFE: Final = 60.0
-
-# Seconds that a worker has to show its stacks before it is killed.
-ABORT_TIME: Final = 2.0
 
 
 @dataclass(eq=False)
@@ -101,6 +103,32 @@ class Child:
         )
 
 
+def fork_worker(page: Page, signals: SignalPipe, work: Callable[[Worker], int]) -> Child:
+    """Fork a process that does ``work`` and ends with its exit code; a line of the page is its own."""
+    ours, theirs = Channel.pair()
+    slot = page.unused()
+    slot.take()
+    supervisor = os.getpid()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # A signal for the child must not be written into our pipe, which it shares at first.
+    with signals.blocked():
+        pid = os.fork()
+        if pid == 0:
+            code = EXIT_START
+            try:
+                ours.close()
+                code = work(Worker(theirs, slot, supervisor))
+            except BaseException:
+                traceback.print_exc()
+                code = 1
+            finally:
+                end_process(code)
+    theirs.close()
+    slot.name(pid)
+    return Child(pid, ours, slot, time.monotonic())
+
+
 @dataclass(eq=False)
 class Post:
     """A place that is to be manned: by ``current``, and soon by ``successor`` if there is one."""
@@ -110,6 +138,11 @@ class Post:
     # When a worker is started; None: not before something happens.
     start_at: float | None = None
     crashes: int = 0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether its worker serves."""
+        return self.current is not None and self.current.ready
 
     def crashed(self, lived: float, now: float) -> float:
         """Note the end of a worker; seconds until the next one is started: none at first, then more and more."""

@@ -12,7 +12,6 @@ from typing import Any, Final, NoReturn
 from .config import Config
 
 __all__ = [
-    "CANARY",
     "NOBODY",
     "SUPERVISE",
     "Handover",
@@ -24,9 +23,6 @@ __all__ = [
 ]
 
 VARIABLE: Final = "FASTNET_INTERNAL_HANDOVER"
-
-# Set for a process that only finds out whether the command would start.
-CANARY: Final = "FASTNET_INTERNAL_CANARY"
 
 # Set for a command that found out late that it is a supervisor.
 SUPERVISE: Final = "FASTNET_INTERNAL_SUPERVISE"

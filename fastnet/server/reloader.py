@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import signal
@@ -15,7 +16,7 @@ from .channel import Channel
 from .config import ConfigError
 from .worker import end_process
 
-__all__ = ["CONFIGURATION", "check_watcher", "is_source", "start_watcher"]
+__all__ = ["Watcher", "check_watcher", "is_configuration", "is_source"]
 
 # What a worker is made of: code, templates, and what it is told by.
 SUFFIXES: Final = frozenset((".py", ".pyi", ".so", ".html", ".htm", ".jinja", ".jinja2", ".j2"))
@@ -42,18 +43,49 @@ def is_source(path: str, root: str) -> bool:
     return name in CONFIGURATION or (not name.startswith(".") and Path(name).suffix in SUFFIXES)
 
 
-def start_watcher(paths: Sequence[str], channel: Channel) -> int:
-    """Fork a process that sends ``changed=[...]`` over the channel; its process id."""
-    supervisor, since = os.getpid(), time.time()
-    pid = os.fork()
-    if pid == 0:
-        signal.set_wakeup_fd(-1)
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-            signal.signal(number, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        _watch(paths or (os.getcwd(),), channel, supervisor, since)
-    return pid
+def is_configuration(path: str) -> bool:
+    """Whether a source file holds settings: they are the supervisor's as well."""
+    return os.path.basename(path) in CONFIGURATION
+
+
+class Watcher:
+    """The process that watches the files below some folders (the current one without any), from when it is made."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self._channel, theirs = Channel.pair()
+        supervisor, since = os.getpid(), time.time()
+        self._pid = os.fork()
+        if self._pid == 0:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+                signal.signal(number, signal.SIG_IGN)
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            _watch(paths or (os.getcwd(),), theirs, supervisor, since)
+        theirs.close()
+
+    def fileno(self) -> int:
+        """The descriptor, for whoever waits for changes."""
+        return self._channel.fileno()
+
+    def changes(self) -> list[str]:
+        """The source files that have changed, as seen from the current folder."""
+        return [path for message in self._channel.receive() for path in message["changed"]]
+
+    @property
+    def ended(self) -> bool:
+        """Whether it watches no longer, as ``changes`` found."""
+        return self._channel.ended
+
+    def leave(self) -> None:
+        """In a forked worker: close what is the supervisor's."""
+        self._channel.close()
+
+    def end(self) -> None:
+        """End the process; it is still to be reaped."""
+        self._channel.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._pid, signal.SIGKILL)
 
 
 def _sources(root: str) -> Iterator[str]:

@@ -14,10 +14,11 @@ from fastnet.debugging.mode import enter_debug_mode
 from fastnet.observability.logs import configure_logging
 
 from .config import Config, ConfigError
-from .handover import CANARY, SUPERVISE, command_line, environment, handed_over
+from .handover import SUPERVISE, command_line, environment, handed_over
 from .preload import check_fork
 from .server import Server, contexts_of
 from .supervisor import Supervisor
+from .trial import is_trial
 from .worker import Source, end_process, serve
 
 __all__ = ["run", "supervise_from_the_start", "supervises"]
@@ -33,7 +34,7 @@ def run(source: Source, config: Config, *, command: bool = False) -> None:
     Raises :class:`ConfigError` for settings that cannot be used, and :class:`StartError` when the app does not start.
     """
     configure_logging(config)
-    if command and CANARY in os.environ:
+    if command and is_trial():
         contexts_of(config)
         source().build()
         return
@@ -60,7 +61,7 @@ def is_supervised(config: Config) -> bool:
 
 def supervises(config: Config) -> bool:
     """Whether this process, a command of ours, is to be a supervisor."""
-    if CANARY in os.environ:
+    if is_trial():
         return False
     return is_supervised(config) or handed_over() or SUPERVISE in os.environ
 

@@ -7,57 +7,41 @@ an answer to a signal, to a message of a worker, to the end of a worker, or to a
 
 from __future__ import annotations
 
-import contextlib
 import faulthandler
 import logging
 import os
 import selectors
 import signal
-import subprocess
-import sys
-import tempfile
 import time
-import traceback
-from collections import deque
 from dataclasses import replace
-from types import FrameType
-from typing import IO, Final
+from typing import Final
 
 from fastnet.observability.logs import number_logs
 
 from .channel import Channel
-from .children import ABORT_TIME, Child, Post, described
+from .children import Child, Post, described, fork_worker
 from .config import Config, ConfigError
-from .handover import CANARY, NOBODY, Handover, command_line, environment, reexecute
+from .handover import NOBODY, Handover, reexecute
 from .heartbeat import Page
 from .listeners import Listening
-from .reloader import CONFIGURATION, check_watcher, start_watcher
+from .reloader import Watcher, check_watcher, is_configuration
+from .replacing import RETRY, Replacements
 from .server import Contexts, Server, contexts_of
+from .signals import SignalPipe
+from .stuck import StuckWatch
 from .systemd import notify, watchdog_interval
-from .worker import EXIT_START, Source, StartError, Worker, end_process, longest_stop, work
+from .trial import Trial
+from .worker import EXIT_START, Source, StartError, Worker, longest_stop, work
 
 __all__ = ["Supervisor"]
 
 log = logging.getLogger("fastnet.server")
-
-SIGNALS: Final = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGHUP,
-    signal.SIGCHLD,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
-    signal.SIGUSR1,
-)
 
 # Seconds between two looks at the workers' beats.
 TICK: Final = 1.0
 
 # Seconds that running requests get when a source file has changed.
 EDITING_DRAIN: Final = 1.0
-
-# Seconds until a replacement that failed is tried again.
-RETRY: Final = 30.0
 
 
 class Supervisor:
@@ -79,25 +63,19 @@ class Supervisor:
         self.contexts: Contexts
         self._children: dict[int, Child] = {}
         self._reexec = reexec
-        # What tries whether the program would start anew, and what it says.
-        self._canary: subprocess.Popen[bytes] | None = None
-        self._verdict: IO[bytes] | None = None
-        # Posts whose workers are replaced, one after the other; and whether a failure ends that.
-        self._queue: deque[Post] = deque()
-        self._reloading = False
-        self._retries: list[tuple[float, Post]] = []
+        self._trial: Trial | None = None
+        self._replacements = Replacements()
         # Workers of posts that are no more: they go once the first post's next worker serves their sockets.
         self._surplus: list[Child] = []
-        # With --reload: what watches the files, and its process id.
-        self._watcher: Channel | None = None
-        self._watcher_pid = 0
+        # With --reload.
+        self._watcher: Watcher | None = None
         self._serving = False
         self._stopping = False
         self._failure: StartError | None = None
         self._interrupted = False
-        self._last_look = 0.0
+        self._stuck = StuckWatch(config.worker_heartbeat)
         self._selector: selectors.BaseSelector
-        self._wakeup: tuple[int, int]
+        self._signals: SignalPipe
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT."""
@@ -121,15 +99,8 @@ class Supervisor:
     def _begin(self) -> None:
         config = self.config
         self._selector = selectors.DefaultSelector()
-        self._wakeup = os.pipe()
-        for descriptor in self._wakeup:
-            os.set_blocking(descriptor, False)
-        self._selector.register(self._wakeup[0], selectors.EVENT_READ)
-        signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
-        for number in SIGNALS:
-            signal.signal(number, _noted)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-
+        self._signals = SignalPipe()
+        self._selector.register(self._signals, selectors.EVENT_READ)
         given = Handover.taken()
         workers = given.workers(config) if given else config.workers
         self.page = Page(given.page if given else None)
@@ -143,41 +114,39 @@ class Supervisor:
         if config.reload:
             # Connections wait while a worker is restarted, or its code mended.
             self.listening.listen(config.listeners)
-            self._watcher, theirs = Channel.pair()
+            self._watcher = Watcher(config.reload_paths)
             self._selector.register(self._watcher, selectors.EVENT_READ)
-            self._watcher_pid = start_watcher(config.reload_paths, theirs)
-            theirs.close()
         self.posts = [Post() for _ in range(workers)]
         if given is None:
             for post in self.posts:
                 self._man(post)
             return
+        self._restore(given)
+        self._roll()
+
+    def _restore(self, given: Handover) -> None:
+        """Go on with the workers of the program before this one."""
         self._serving = True
         for place, item in given.children:
             child = Child.restored(item, self.page)
             self._watch(child)
             if child.leaving:
                 continue
-            if 0 <= place < workers:
+            if 0 <= place < len(self.posts):
                 self.posts[place].current = child
             else:
                 self._surplus.append(child)
         for post in self.posts:
             if post.current is None:
                 self._man(post)
-        self._roll()
 
     def _end(self) -> None:
         for child in self._children.values():
             child.channel.close()
         self.listening.close()
         self._end_watcher()
-        signal.set_wakeup_fd(-1)
-        for number in SIGNALS:
-            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
         self._selector.close()
-        for descriptor in self._wakeup:
-            os.close(descriptor)
+        self._signals.close()
 
     # --- one turn
 
@@ -188,17 +157,15 @@ class Supervisor:
             elif isinstance(key.fileobj, Channel):
                 self._hear(key.data)
             else:
-                for number in os.read(self._wakeup[0], 4096):
+                for number in self._signals.received():
                     self._on_signal(number)
 
     def _patience(self) -> float:
         """Seconds until something is due."""
         now = time.monotonic()
-        times = [now + TICK, *(time for time, _ in self._retries)]
+        times = [now + TICK, now + self._stuck.interval, *self._replacements.times]
         times += [post.start_at for post in self.posts if post.start_at is not None]
         times += [child.kill_at for child in self._children.values() if child.kill_at is not None]
-        if self.config.worker_heartbeat:
-            times.append(now + self.config.worker_heartbeat / 4)
         if watchdog_interval():
             times.append(now + watchdog_interval())
         return max(min(times) - now, 0.0)
@@ -208,7 +175,7 @@ class Supervisor:
         now = time.monotonic()
         if watchdog_interval():
             notify("WATCHDOG=1")
-        self._look_at_beats(now)
+        self._stuck.look(self._children.values(), TICK)
         for child in self._children.values():
             if child.kill_at is not None and now >= child.kill_at:
                 log.error("worker %d does not end: it is killed", child.pid)
@@ -221,25 +188,8 @@ class Supervisor:
                 post.start_at = None
                 if post.current is None and post.successor is None:
                     self._man(post)
-        for retry in [one for one in self._retries if now >= one[0]]:
-            self._retries.remove(retry)
-            self._replace(retry[1])
-        self._next()
-
-    def _look_at_beats(self, now: float) -> None:
-        """Abort workers whose loops stand still; their stacks go to standard error."""
-        limit = self.config.worker_heartbeat
-        # When we were stopped ourselves, so were they (a terminal's Ctrl-Z, a frozen container).
-        stopped = now - self._last_look > max(TICK, limit / 4) + 1.0
-        self._last_look = now
-        if not limit or stopped:
-            return
-        for child in self._children.values():
-            if not child.aborted and child.silent_for(now) > limit:
-                log.error("worker %d has stood still for %g s (worker_heartbeat): it is aborted", child.pid, limit)
-                child.aborted = True
-                child.signal(signal.SIGABRT)
-                child.kill_at = now + ABORT_TIME
+        self._replacements.look_after(now)
+        self._replace_next()
 
     # --- signals
 
@@ -270,13 +220,13 @@ class Supervisor:
         if self._stopping:
             return
         self._stopping = True
-        self._queue.clear()
+        self._replacements.clear()
         notify("STOPPING=1")
         log.info("stopping (%s): running requests get %g s", reason, self.config.timeout_drain)
         for child in self._children.values():
             child.stop(longest_stop(self.config))
-        if self._canary is not None:
-            self._canary.kill()
+        if self._trial is not None:
+            self._trial.kill()
 
     def _resize(self, count: int) -> None:
         if count < 1:
@@ -294,7 +244,7 @@ class Supervisor:
             post = self.posts.pop()
             self._surplus += [child for child in (post.current, post.successor) if child is not None]
             # Connections that wait for it are served by the first post's next worker.
-            self._replace(self.posts[0])
+            self._replacements.add(self.posts[0])
         log.info("%d workers", count)
 
     # --- reload
@@ -309,31 +259,22 @@ class Supervisor:
             self.contexts = contexts
             self._roll()
             return
-        if self._canary is not None:
-            # What it tries is older than what is wanted now.
-            self._canary.kill()
-            self._canary.wait()
+        if self._trial is not None:
+            self._trial.discard()
         notify("RELOADING=1")
         log.info("reloading: trying whether the new code starts")
-        self._verdict = tempfile.TemporaryFile()  # noqa: SIM115 - read once the canary has ended
-        self._canary = subprocess.Popen(
-            command_line(),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=self._verdict,
-            env={**environment(), CANARY: "1"},
-        )
+        self._trial = Trial()
 
     def _hear_of_changes(self) -> None:
         """Source files have changed: new workers for old ones, which go first. Connections wait for them."""
         assert self._watcher is not None
-        changed = [path for message in self._watcher.receive() for path in message["changed"]]
+        changed = self._watcher.changes()
         if self._watcher.ended:
             self._selector.unregister(self._watcher)
         if not changed or self._stopping:
             return
         log.info("changed: %s", ", ".join(changed))
-        if any(os.path.basename(path) in CONFIGURATION for path in changed):
+        if any(map(is_configuration, changed)):
             self._reload()
             return
         for post in self.posts:
@@ -345,27 +286,20 @@ class Supervisor:
 
     def _end_watcher(self) -> None:
         if self._watcher is not None:
-            self._watcher.close()
+            self._watcher.end()
             self._watcher = None
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self._watcher_pid, signal.SIGKILL)
 
-    def _on_verdict(self, status: int) -> None:
-        """The canary has ended: become the new program if it lived."""
-        assert self._canary is not None
-        assert self._verdict is not None
-        self._canary.returncode = os.waitstatus_to_exitcode(status)
-        self._canary = None
-        with self._verdict as file:
-            file.seek(0)
-            text = file.read().decode(errors="replace").strip()
+    def _on_verdict(self, trial: Trial, status: int) -> None:
+        """The trial has ended: become the new program if it would start."""
+        self._trial = None
+        reason = trial.verdict(status)
         if self._stopping:
             return
-        if status == 0:
-            self._become_new()
-        else:
+        if reason:
             notify("READY=1")
-            log.error("not reloaded, everything stays as it is: the new code %s\n%s", described(status), text)
+            log.error("not reloaded, everything stays as it is: %s", reason)
+        else:
+            self._become_new()
 
     def _become_new(self) -> None:
         numbers = {post.current: number for number, post in enumerate(self.posts)}
@@ -380,43 +314,24 @@ class Supervisor:
             posts=len(self.posts),
         )
         self._end_watcher()
-        # They stay blocked until the new program can take them.
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
-            reexecute(state)
+            # They wait until the new program can take them.
+            with self._signals.blocked():
+                reexecute(state)
         except OSError as error:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             log.error("not reloaded, everything stays as it is: %s", error)
 
     def _roll(self) -> None:
         """Replace all workers, one after the other."""
         notify("RELOADING=1")
         log.info("replacing the workers")
-        self._reloading = True
-        for post in self.posts:
-            self._replace(post)
+        self._replacements.roll(self.posts)
 
-    def _replace(self, post: Post) -> None:
-        if post not in self._queue:
-            self._queue.append(post)
-
-    def _next(self) -> None:
-        """Go on with replacing: one worker at a time."""
-        if any(post.successor is not None for post in self.posts):
-            return
-        while self._queue:
-            post = self._queue.popleft()
-            if post not in self.posts:
-                continue
-            if post.current is None:
-                # Nothing to be gentle with. A worker that waits for its time gets it now.
-                if post.start_at is not None:
-                    post.start_at = time.monotonic()
-                continue
+    def _replace_next(self) -> None:
+        post = self._replacements.next(self.posts)
+        if post is not None:
             post.successor = self._start(post)
-            return
-        if self._reloading and all(post.current is not None and post.current.ready for post in self.posts):
-            self._reloading = False
+        elif self._replacements.rolled(self.posts):
             notify("READY=1")
             log.info("all workers are new")
 
@@ -428,29 +343,7 @@ class Supervisor:
     def _start(self, post: Post) -> Child:
         """Fork a worker for a post."""
         number, count = self.posts.index(post), len(self.posts)
-        ours, theirs = Channel.pair()
-        slot = self.page.unused()
-        slot.take()
-        supervisor = os.getpid()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # A signal for the child must not be written into our pipe, which it shares at first.
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        pid = os.fork()
-        if pid == 0:
-            code = EXIT_START
-            try:
-                ours.close()
-                code = self._be_worker(Worker(theirs, slot, supervisor), number, count)
-            except BaseException:
-                traceback.print_exc()
-                code = 1
-            finally:
-                end_process(code)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        theirs.close()
-        slot.name(pid)
-        child = Child(pid, ours, slot, time.monotonic())
+        child = fork_worker(self.page, self._signals, lambda worker: self._be_worker(worker, number, count))
         self._watch(child)
         return child
 
@@ -460,19 +353,12 @@ class Supervisor:
 
     def _be_worker(self, worker: Worker, number: int, count: int) -> int:
         """In the child: give back what is the supervisor's, then serve."""
-        signal.set_wakeup_fd(-1)
-        for one in SIGNALS:
-            # What a terminal sends to us all is for the supervisor; the rest ends a worker that still starts.
-            ignored = one in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
-            signal.signal(one, _noted if ignored else signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        self._signals.leave()
         self._selector.close()
-        for descriptor in self._wakeup:
-            os.close(descriptor)
         for child in self._children.values():
             child.channel.close()
         if self._watcher is not None:
-            self._watcher.close()
+            self._watcher.leave()
         place = self.listening.of(number, count)
         self.listening.keep(place)
         faulthandler.enable()
@@ -497,7 +383,7 @@ class Supervisor:
                 log.info("worker %d is replaced: %s", child.pid, message["replace"])
                 post = self._post_of(child)
                 if post is not None and not self._stopping:
-                    self._replace(post)
+                    self._replacements.add(post)
         if child.channel.ended:
             self._selector.unregister(child.channel)
 
@@ -518,7 +404,7 @@ class Supervisor:
             for surplus in self._surplus:
                 surplus.retire(longest_stop(self.config))
             self._surplus.clear()
-        if not self._serving and all(one.current is not None and one.current.ready for one in self.posts):
+        if not self._serving and all(post.is_ready for post in self.posts):
             self._serving = True
             notify("READY=1")
             for name, url in self.listening.urls(self.config.listeners):
@@ -534,8 +420,8 @@ class Supervisor:
                 return
             if pid == 0:
                 return
-            if self._canary is not None and pid == self._canary.pid:
-                self._on_verdict(status)
+            if self._trial is not None and pid == self._trial.pid:
+                self._on_verdict(self._trial, status)
                 continue
             child = self._children.pop(pid, None)
             if child is not None:
@@ -582,13 +468,12 @@ class Supervisor:
 
     def _replacement_failed(self, post: Post, child: Child, status: int) -> None:
         text = _end_of(child, status)
-        if self._reloading:
-            self._queue.clear()
-            self._reloading = False
+        if self._replacements.rolling:
+            self._replacements.clear()
             notify("READY=1")
             log.error("not reloaded, the other workers stay: worker %d %s", child.pid, text)
         else:
-            self._retries.append((time.monotonic() + RETRY, post))
+            self._replacements.retry(post)
             log.error("not replaced, tried again in %g s: worker %d %s", RETRY, child.pid, text)
 
 
@@ -596,7 +481,3 @@ def _end_of(child: Child, status: int) -> str:
     if child.failure:
         return f"could not be started: {child.failure}\n{child.traceback}".rstrip()
     return described(status)
-
-
-def _noted(number: int, frame: FrameType | None) -> None:
-    """A handler, so that the signal neither ends the process nor stays without its byte in the pipe."""
