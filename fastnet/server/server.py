@@ -167,7 +167,7 @@ class Server:
         timeout = self.config.timeout_drain if timeout is None else timeout
         self._stopping = True
         self.app.shutting_down = True
-        self._close_listeners()
+        await self._stop_accepting()
         try:
             if self.state is not None:
                 await self._drain(self.state, timeout)
@@ -183,6 +183,16 @@ class Server:
         contexts = [one for one in (self._contexts or {}).values() if one is not None]
         # Each of them, whatever became of the others.
         return [one.reload() for one in contexts].count(False) == 0
+
+    async def _stop_accepting(self) -> None:
+        """Close the listening sockets; what was accepted before is served."""
+        loop = asyncio.get_running_loop()
+        if self._servers and isinstance(loop, asyncio.BaseEventLoop):
+            # The stock loop makes a connection a turn after it has accepted it, and drops it when the server is closed.
+            for _, sock in self._sockets:
+                loop.remove_reader(sock)
+            await asyncio.sleep(0)
+        self._close_listeners()
 
     def _close_listeners(self) -> None:
         for server in self._servers:

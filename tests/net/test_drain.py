@@ -157,6 +157,30 @@ def test_a_generator_is_closed_at_the_deadline_before_the_lifespan_ends(server: 
             peer.answer()
 
 
+def test_what_the_stock_loop_has_just_accepted_is_answered(seen: Seen) -> None:
+    """It makes a connection one turn after it has accepted it: the stop comes between the two."""
+    app = App()
+
+    @app.get("/")
+    async def index() -> str:
+        return "fine"
+
+    with live(app, loop_factory=asyncio.new_event_loop) as server:
+        stopping: list[asyncio.Task[None]] = []
+
+        def connect_and_stop() -> Peer:
+            peer = Peer(server.port)
+            peer.get("/")
+            # The next turn accepts, and makes this task, which the turn after that begins with.
+            server.loop.call_soon(lambda: stopping.append(server.loop.create_task(server.server.stop(2))))
+            return peer
+
+        with server.call(connect_and_stop) as peer:
+            assert peer.answer().body == b"fine"
+        until(lambda: bool(stopping) and stopping[0].done())
+        assert stopping[0].exception() is None
+
+
 # --- HTTP/2
 
 

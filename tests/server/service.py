@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -172,11 +173,13 @@ def ended(folder: Path, code: str = APP, *flags: str, **options: str) -> tuple[i
 
 
 class Client:
-    """A keep-alive connection that reads answers by their Content-Length."""
+    """A keep-alive connection that reads answers by their Content-Length; encrypted for ``localhost`` with ``tls``."""
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1", *, tls: ssl.SSLContext | None = None) -> None:
         self.sock = socket.create_connection((host, port), WAIT)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
         self.last = False
         self._data = b""
 
@@ -224,6 +227,7 @@ class Load:
 
     port: int
     pause: float = 0.001
+    tls: ssl.SSLContext | None = None
     answered: int = 0
     slowest: float = 0.0
     failures: list[str] = field(default_factory=list)
@@ -236,7 +240,7 @@ class Load:
             began = time.perf_counter()
             try:
                 if client is None:
-                    client = Client(self.port)
+                    client = Client(self.port, tls=self.tls)
                 status, body = client.get()
                 if status != 200:
                     self.failures.append(f"status {status}")
