@@ -222,7 +222,7 @@ class Load:
     """Clients that send one request after another on keep-alive connections, and note what happens.
 
     A connection that the server has ended by an answer with ``Connection: close`` is no failure; everything else
-    that is not a 200 is one.
+    that is not a 200 is one. ``failed_at`` has, for each failure, the last body that its connection brought ("": none).
     """
 
     port: int
@@ -231,19 +231,22 @@ class Load:
     answered: int = 0
     slowest: float = 0.0
     failures: list[str] = field(default_factory=list)
+    failed_at: list[str] = field(default_factory=list)
     bodies: set[str] = field(default_factory=set)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def _client(self) -> None:
         client: Client | None = None
+        body = ""
         while not self._stop.is_set():
             began = time.perf_counter()
             try:
                 if client is None:
+                    body = ""
                     client = Client(self.port, tls=self.tls)
                 status, body = client.get()
                 if status != 200:
-                    self.failures.append(f"status {status}")
+                    self._failed(f"status {status}", body)
                 self.answered += 1
                 self.bodies.add(body)
                 self.slowest = max(self.slowest, time.perf_counter() - began)
@@ -251,13 +254,17 @@ class Load:
                     client.sock.close()
                     client = None
             except (OSError, EOFError) as error:
-                self.failures.append(repr(error))
+                self._failed(repr(error), body)
                 if client is not None:
                     client.sock.close()
                 client = None
             time.sleep(self.pause)
         if client is not None:
             client.sock.close()
+
+    def _failed(self, how: str, last: str) -> None:
+        self.failures.append(how)
+        self.failed_at.append(last)
 
     @contextlib.contextmanager
     def going(self, clients: int = 8) -> Iterator[Load]:

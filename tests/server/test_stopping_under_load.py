@@ -9,10 +9,15 @@ from pathlib import Path
 
 import grpc
 import pytest
+from hyperframe.frame import DataFrame, GoAwayFrame
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from tests.server.service import WAIT, Client, Load, running
+from tests.wire.h2peer import H2Peer
+
+# Channels share connections otherwise.
+UNSHARED = "grpc.use_local_subchannel_pool"
 
 APP = """
 import asyncio, sys
@@ -67,7 +72,18 @@ async def call(request: bytes, context: ServicerContext) -> bytes:
     await asyncio.sleep(1)
     return request
 
-methods = {"Slow": grpc.unary_unary_rpc_method_handler(call)}
+async def hanging_call(request: bytes, context: ServicerContext) -> bytes:
+    say("a call hangs")
+    try:
+        await asyncio.sleep(600)
+    finally:
+        say("a call cleaned up")
+    return request
+
+methods = {
+    "Slow": grpc.unary_unary_rpc_method_handler(call),
+    "Hangs": grpc.unary_unary_rpc_method_handler(hanging_call),
+}
 app.grpc.add_generic_rpc_handlers([grpc.method_handlers_generic_handler("test.Test", methods)])
 
 @app.lifespan
@@ -142,4 +158,47 @@ def test_everything_at_once(tmp_path: Path, workers: str) -> None:
         assert log.count("10 pieces cleaned up") == 4
         assert log.count("1000000000 pieces cleaned up") == 2
         assert log.count("the lifespan has ended") == int(workers)
+        assert "Traceback" not in log
+
+
+# What GOAWAY says while streams that are on their way may still come (RFC 9113, 6.8).
+ANY_STREAM = 2**31 - 1
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_streams_of_http2_and_calls(tmp_path: Path, workers: str) -> None:
+    """Each connection gets two GOAWAYs, what ends by itself is finished, what does not is cancelled at the deadline."""
+    with running(tmp_path, APP, "--workers", workers, "--timeout-drain", "5s") as service, ExitStack() as stack:
+        port = service.port
+        # Several, so that each worker has some.
+        peers = [stack.enter_context(H2Peer(port)) for _ in range(6)]
+        streams = [(peer.request("GET", "/stream"), peer.request("GET", "/endless")) for peer in peers]
+        for peer, both in zip(peers, streams, strict=True):
+            begun = set[int]()
+            while begun != set(both):
+                begun.add(peer.frame(DataFrame).stream_id)
+        channels = [stack.enter_context(grpc.insecure_channel(f"127.0.0.1:{port}", [(UNSHARED, 1)])) for _ in range(4)]
+        hanging = [channel.unary_unary("/test.Test/Hangs").future(b"x", timeout=WAIT) for channel in channels]
+        service.wait_for("a call hangs", len(hanging))
+        slow = [channel.unary_unary("/test.Test/Slow").future(b"x", timeout=WAIT) for channel in channels]
+        service.tell(signal.SIGTERM)
+        assert [call.result(WAIT) for call in slow] == [b"x"] * len(slow)
+        for call in hanging:
+            error = call.exception(WAIT)
+            assert isinstance(error, grpc.RpcError)
+            assert error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+        for peer, (finite, open_ended) in zip(peers, streams, strict=True):
+            frames = peer.frames()
+            first, second, *_ = (frame for frame in frames if isinstance(frame, GoAwayFrame))
+            assert (first.last_stream_id, second.last_stream_id) == (ANY_STREAM, open_ended)
+            assert (first.error_code, second.error_code) == (0, 0)
+            ended = {frame.stream_id for frame in frames if "END_STREAM" in frame.flags}
+            assert ended == {finite}
+        assert service.process.wait(WAIT) == 0
+        log = service.log
+        assert log.count("10 pieces cleaned up") == len(peers)
+        assert log.count("1000000000 pieces cleaned up") == len(peers)
+        assert log.count("a call cleaned up") == len(hanging)
+        assert log.count("the lifespan has ended") == int(workers)
+        assert "were cut off" in log
         assert "Traceback" not in log

@@ -32,9 +32,12 @@ def test_kill_of_a_worker_under_load_breaks_its_own_connections_only(tmp_path: P
             os.kill(victim, signal.SIGKILL)
             service.ready(3)
             load.more(500)
-        # Each client has one connection at a time; those of the other worker saw nothing.
+        # Each client has one connection at a time: what was in flight on that worker, and nothing else. A connection
+        # that had no answer yet may have been accepted by it just then.
         assert len(load.failures) <= 8
-        assert not [failure for failure in load.failures if "Refused" in failure]
+        assert not [failure for failure in load.failures if "Refused" in failure or "status" in failure]
+        assert set(load.failed_at) <= {str(victim), ""}
+        assert load.failed_at.count("") <= 1
         assert f"worker {victim} ended by SIGKILL" in service.log
         assert service.end() == 0
 

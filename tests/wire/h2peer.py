@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import h2.config
@@ -83,10 +84,11 @@ class H2Peer:
         return bytes(event.data)
 
     def frames(self) -> list[Frame]:
-        """Every frame that comes until the server closes, unread by the library."""
+        """Every frame that comes until the server closes, however it does, unread by the library."""
         data, self.unread = self.unread, bytearray()
-        while more := self.sock.recv(1 << 16):
-            data += more
+        with suppress(ConnectionResetError):
+            while more := self.sock.recv(1 << 16):
+                data += more
         found = []
         while data:
             frame, length = Frame.parse_frame_header(memoryview(bytes(data[:9])))
