@@ -10,6 +10,8 @@
     X(FIELDS, "fields", "limit_fields", " fields", "the request has too many header fields") \
     X(BODY, "body", "max_body", " bytes", "the request body is too large") \
     X(MESSAGE, "message", "max_message", " bytes", "a message is too large") \
+    X(FRAGMENTS, "fragments", "", " fragments", "a message comes in too many fragments") \
+    X(STREAMS, "streams", "limit_streams", " streams", "too many requests of one connection are being answered") \
     X(FLOOD, "flood", "", "", "the peer sent too many frames that do nothing for a request") \
     X(TLS_TIME, "tls_time", "timeout_tls", " s", "the TLS hand-shake did not end in time") \
     X(HEAD_TIME, "head_time", "timeout_head", " s", "the request head did not arrive in time") \

@@ -8,6 +8,8 @@ cdef extern from "fastnet_ext/exchange/limits.h" nogil:
         LIMIT_FIELDS "FN_LIMIT_FIELDS"
         LIMIT_BODY "FN_LIMIT_BODY"
         LIMIT_MESSAGE "FN_LIMIT_MESSAGE"
+        LIMIT_FRAGMENTS "FN_LIMIT_FRAGMENTS"
+        LIMIT_STREAMS "FN_LIMIT_STREAMS"
         LIMIT_FLOOD "FN_LIMIT_FLOOD"
         LIMIT_TLS_TIME "FN_LIMIT_TLS_TIME"
         LIMIT_HEAD_TIME "FN_LIMIT_HEAD_TIME"
@@ -34,8 +36,10 @@ cdef extern from "fastnet_ext/exchange/limits.h" nogil:
     const LimitRow* limit_row "fn_limit_of" (Limit which) noexcept
 
 
-# What became of the peer, beside a status that it was answered with.
+# What became of the peer, beside a status that it was answered with, or the code that its WebSocket was closed with.
 cdef enum Cutoff:
     CUT_CLOSED = 0
     CUT_RESET = -1
     CUT_STREAM = -2
+    CUT_REFUSED = -3    # a stream that was not opened
+    CUT_CALL = -4       # a gRPC call

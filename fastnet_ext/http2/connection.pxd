@@ -76,6 +76,7 @@ cdef class Http2Connection(Http2Streams):
     # What the peer may cause; see Limits.
     cdef double now
     cdef Budget resets
+    cdef uint64_t refused           # streams beyond max_concurrent_streams, since the start
     cdef Budget glitches
     cdef uint32_t empty_frames
     cdef uint32_t control

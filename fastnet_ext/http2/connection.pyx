@@ -416,6 +416,7 @@ cdef class Http2Connection(Http2Streams):
             graveyard_add(&self.graves, stream_id, GONE_RESET_SENT)
             return H2_NEED_DATA
         if refused:
+            self.refused += 1
             return self._refuse(stream_id, wire.ERROR_REFUSED_STREAM)
         if (
             (verdict != VERDICT_GOOD and verdict != VERDICT_TOO_LARGE) or self.head_depends_on_self

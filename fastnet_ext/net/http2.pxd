@@ -23,6 +23,7 @@ cdef class Http2Carrier(Carrier):
     cdef Buffer block           # scratch: the head being encoded
     cdef list fresh             # exchanges of this batch whose request is not complete
     cdef uint32_t running       # exchanges begun and not finished
+    cdef uint64_t refused       # streams that the machine refused and the log was told of
 
     # The end in two steps: announced, and then, when what the peer sent before it knew has come, settled.
     cdef bint leaving
@@ -36,6 +37,7 @@ cdef class Http2Carrier(Carrier):
     cdef int _reset(self) except -1
     cdef int _window_opened(self) except -1
     cdef int _failed(self) except -1
+    cdef int _note_refused(self) except -1
     cdef int _fail_all(self, Gone why) except -1
     cdef int _set_clock(self) except -1
     cdef int _look_at_stream(self, Http2Exchange x, double elapsed, double late) except -1

@@ -19,8 +19,8 @@ from fastnet_ext.exchange.exchange cimport (
 )
 from fastnet_ext.exchange.head cimport ResponseHead, status_has_body
 from fastnet_ext.exchange.limits cimport (
-    CUT_CLOSED, CUT_STREAM, LIMIT_BODY_RATE, LIMIT_BODY_TIME, LIMIT_FLOOD, LIMIT_HEAD, LIMIT_HEAD_TIME,
-    LIMIT_IDLE_TIME, LIMIT_WRITE_RATE, LIMIT_WRITE_TIME,
+    CUT_CLOSED, CUT_REFUSED, CUT_STREAM, LIMIT_BODY_RATE, LIMIT_BODY_TIME, LIMIT_FLOOD, LIMIT_HEAD, LIMIT_HEAD_TIME,
+    LIMIT_IDLE_TIME, LIMIT_STREAMS, LIMIT_WRITE_RATE, LIMIT_WRITE_TIME,
 )
 from fastnet_ext.http2 cimport connection as h2
 from fastnet_ext.http2.connection cimport Http2Connection
@@ -87,6 +87,8 @@ cdef class Http2Carrier(Carrier):
                 self._failed()
                 break
         consumed[0] = position
+        if self.refused != machine.refused:
+            self._note_refused()
         self._set_clock()
         return self._close_when_done()
 
@@ -179,6 +181,14 @@ cdef class Http2Carrier(Carrier):
             self.connection.over_limit(LIMIT_FLOOD, 0, CUT_CLOSED)
         self._fail_all(GONE_PROTOCOL)
         return self.connection.close(True)
+
+    cdef int _note_refused(self) except -1:
+        """Streams above the limit: the machine has refused them."""
+        cdef Connection connection = self.connection
+        while self.refused < self.machine.refused:
+            self.refused += 1
+            connection.over_limit(LIMIT_STREAMS, connection.service.http2.max_concurrent_streams, CUT_REFUSED)
+        return 0
 
     cdef int _fail_all(self, Gone why) except -1:
         cdef Http2Exchange x

@@ -6,9 +6,12 @@ from libc.string cimport memset
 
 import logging
 
-from fastnet_ext.exchange.limits cimport CUT_CLOSED, CUT_STREAM, LIMIT_COUNT, LIMIT_IDLE_TIME, LimitRow, limit_row
+from fastnet_ext.exchange.limits cimport CUT_CALL, CUT_CLOSED, CUT_REFUSED, CUT_STREAM, LIMIT_COUNT, LIMIT_IDLE_TIME, LimitRow, limit_row
 
 cdef object log = logging.getLogger("fastnet.limits")
+
+# Of WebSocket (RFC 6455, 7.4.2); what is below is a status.
+cdef int FIRST_CLOSE_CODE = 1000
 
 
 @cython.final
@@ -85,10 +88,16 @@ cdef class LimitLog:
 
 
 cdef str outcome(int cutoff):
+    if cutoff >= FIRST_CLOSE_CODE:
+        return f"closed with {cutoff}"
     if cutoff > 0:
         return f"answered {cutoff}"
     if cutoff == CUT_CLOSED:
         return "closed"
+    if cutoff == CUT_REFUSED:
+        return "stream refused"
+    if cutoff == CUT_CALL:
+        return "answered RESOURCE_EXHAUSTED"
     return "stream reset" if cutoff == CUT_STREAM else "connection reset"
 
 

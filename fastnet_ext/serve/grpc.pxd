@@ -70,4 +70,5 @@ cdef class GrpcCall(Responder):
 
     # Look at the fields of the head. 1: go on; 0: the call has ended.
     cdef int open(self, Exchange x) except -1
+    cdef int _message_too_large(self, Exchange x) except -1
     cdef int take(self, Exchange x) except -1

@@ -17,6 +17,7 @@ from fastnet_ext.core.headers cimport (
     HEADER_CONTENT_TYPE, HEADER_GRPC_ENCODING, HEADER_GRPC_TIMEOUT, Field, HeaderBlock,
 )
 from fastnet_ext.exchange.exchange cimport BODY_STREAM, GONE_NOT, Exchange, LoopLocal
+from fastnet_ext.exchange.limits cimport CUT_CALL, LIMIT_MESSAGE
 from fastnet_ext.exchange.request cimport request_id
 from fastnet_ext.grpc.fields cimport parse_timeout
 from fastnet_ext.grpc.framing cimport FLAG_COMPRESSED, ReadEvent, new_reader
@@ -331,6 +332,8 @@ cdef class GrpcCall(Responder):
             if event == ReadEvent.NEED_DATA:
                 return x.hold(<int64_t>self.reader.held())
             if event == ReadEvent.FAILED:
+                if self.reader.status == CODE_RESOURCE_EXHAUSTED:
+                    return self._message_too_large(x)
                 reason = self.reader.reason[:strlen(self.reader.reason)].decode("ascii")
                 return self.context.end_call(self.reader.status, reason)
             self.take(x)
@@ -348,11 +351,15 @@ cdef class GrpcCall(Responder):
             try:
                 message = decompress(message, self.compression, self.endpoint.max_message)
             except OverflowError:
-                return self.context.end_call(CODE_RESOURCE_EXHAUSTED, "message larger than the limit")
+                return self._message_too_large(x)
             except ValueError:
                 return self.context.end_call(CODE_INTERNAL, "a message cannot be decompressed")
         self.message = message
         return 0
+
+    cdef int _message_too_large(self, Exchange x) except -1:
+        x.connection.over_limit(LIMIT_MESSAGE, <double>self.endpoint.max_message, CUT_CALL)
+        return self.context.end_call(CODE_RESOURCE_EXHAUSTED, "message larger than the limit")
 
     cdef int on_end(self, Exchange x) except -1:
         if self.context.running:

@@ -76,6 +76,7 @@ cdef class WebSocketDriver(Responder):
     cdef int handler_ended(self, Exchange x) except -1
 
     cdef Py_ssize_t _read(self, Exchange x, char* data, size_t size, bint direct) except -1
+    cdef int _note_limit(self, Exchange x) except -1
     cdef int _message(self, bint direct) except -1
     cdef int _peer_closed(self, Exchange x, bint direct) except -1
     cdef int _input_over(self, Exchange x) except -1

@@ -11,6 +11,7 @@ from libc.stdint cimport int64_t, uint16_t
 
 from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_consume, buffer_free, buffer_init
 from fastnet_ext.exchange.exchange cimport Exchange
+from fastnet_ext.exchange.limits cimport LIMIT_FRAGMENTS, LIMIT_MESSAGE
 from fastnet_ext.serve.errors import WebSocketDisconnect
 from fastnet_ext.serve.waiter cimport Waiter
 from fastnet_ext.websocket.frames cimport HEADER_MAX
@@ -23,6 +24,8 @@ cdef enum:
     # RFC 6455, 7.4.1. The second says that there was no Close frame, and is never sent.
     GOING_AWAY = 1001
     ABNORMAL_CLOSURE = 1006
+    POLICY_VIOLATION = 1008
+    MESSAGE_TOO_BIG = 1009
 
 
 cdef WebSocketDriver new_driver(Exchange x, Limits limits):
@@ -122,7 +125,10 @@ cdef class WebSocketDriver(Responder):
                 self._message(direct and stepped <= DIRECT_MESSAGES)
             elif event == Event.PING:
                 pinged = True
-            elif event == Event.CLOSE or event == Event.FAILED:
+            elif event == Event.CLOSE:
+                self._peer_closed(x, direct)
+            elif event == Event.FAILED:
+                self._note_limit(x)
                 self._peer_closed(x, direct)
             if x.ended or x.gone:
                 return size
@@ -130,6 +136,15 @@ cdef class WebSocketDriver(Responder):
         if pinged and self.congested:
             self.throttled = True
         return used
+
+    cdef int _note_limit(self, Exchange x) except -1:
+        """Count and log a failure that is a limit's doing."""
+        cdef Session session = self.session
+        if session.close_code == MESSAGE_TOO_BIG:
+            x.connection.over_limit(LIMIT_MESSAGE, <double>session.message_limit, MESSAGE_TOO_BIG)
+        elif session.close_code == POLICY_VIOLATION:
+            x.connection.over_limit(LIMIT_FRAGMENTS, <double>session.fragment_limit, POLICY_VIOLATION)
+        return 0
 
     cdef int _message(self, bint direct) except -1:
         cdef Session session = self.session
