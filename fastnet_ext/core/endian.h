@@ -47,15 +47,26 @@ static inline void fn_store64(void *p, uint64_t v) {
     fn_store32((char *)p + 4, (uint32_t)v);
 }
 
+/* Little-endian, unlike the rest: what was put together from its lowest byte on. */
+static inline void fn_store64_le(void *p, uint64_t v) {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    memcpy(p, &v, 8);
+}
+
 /* Decimal digits of v at out (20 bytes at most); returns how many. */
 static inline int fn_store_decimal(char *out, uint64_t v) {
-    char digits[20];
-    int n = 0, i;
-    do {
-        digits[n++] = (char)('0' + v % 10);
+    uint64_t bound = 10;
+    int n = 1, i;
+    while (n < 20 && v >= bound) {
+        n++;
+        bound *= 10;
+    }
+    for (i = n - 1; i >= 0; i--) {
+        out[i] = (char)('0' + v % 10);
         v /= 10;
-    } while (v);
-    for (i = 0; i < n; i++) out[i] = digits[n - 1 - i];
+    }
     return n;
 }
 
@@ -65,6 +76,21 @@ static inline int fn_store_hex(char *out, uint64_t v) {
     while (n < 16 && (v >> (4 * n))) n++;
     for (i = 0; i < n; i++) out[i] = "0123456789abcdef"[(v >> (4 * (n - 1 - i))) & 15];
     return n;
+}
+
+/* The same with leading zeros: always 16 digits. */
+static inline void fn_store_hex16(char *out, uint64_t v) {
+    int half;
+    for (half = 0; half < 2; half++) {
+        /* A byte for each of eight digits, the first one lowest; those above 9 are letters. */
+        uint64_t x = (uint32_t)(half ? v : v >> 32), letters;
+        x = ((x & 0xffff) << 32) | (x >> 16);
+        x = ((x & 0x000000ff000000ffULL) << 16) | ((x >> 8) & 0x000000ff000000ffULL);
+        x = ((x & 0x000f000f000f000fULL) << 8) | ((x >> 4) & 0x000f000f000f000fULL);
+        letters = ((x + 0x0606060606060606ULL) >> 4) & 0x0101010101010101ULL;
+        x += 0x3030303030303030ULL + letters * ('a' - '0' - 10);
+        fn_store64_le(out + 8 * half, x);
+    }
 }
 
 #endif

@@ -15,3 +15,5 @@ cdef extern from "fastnet_ext/core/endian.h" nogil:
     # Digits written: 20 at most, 16 at most.
     int store_decimal "fn_store_decimal" (char* out, uint64_t v) noexcept
     int store_hex "fn_store_hex" (char* out, uint64_t v) noexcept
+    # Always 16.
+    void store_hex16 "fn_store_hex16" (char* out, uint64_t v) noexcept

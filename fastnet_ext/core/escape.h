@@ -3,10 +3,22 @@
 #define FASTNET_CORE_ESCAPE_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 
 /* What one byte may become at most: \u00ff. */
 #define FN_ESCAPED_MAX 6
+
+/* Each byte of a word compared at once: whether one is below `bound` (128 at most) or is `value`. Exact as to whether
+ * there is one, not as to which it is. */
+#define FN_ONES 0x0101010101010101ULL
+#define FN_ANY_BELOW(v, bound) (((v) - FN_ONES * (bound)) & ~(v) & FN_ONES * 0x80)
+#define FN_ANY_IS(v, value) FN_ANY_BELOW((v) ^ FN_ONES * (value), 1)
+
+/* Whether all of these eight bytes stay as they are. */
+static inline int fn_stays(uint64_t v) {
+    return !((v & FN_ONES * 0x80) | FN_ANY_BELOW(v, 0x20) | FN_ANY_IS(v, 0x7f) | FN_ANY_IS(v, '"') | FN_ANY_IS(v, '\\'));
+}
 
 /* Write `size` bytes to `out`, which has room for FN_ESCAPED_MAX times as many, and return the end.
  *
@@ -14,9 +26,20 @@
  * so that no byte ends the line, the quoted part or the encoding that it stands in. */
 static inline char *fn_escape(char *out, const char *p, size_t size, int json) {
     static const char digits[] = "0123456789abcdef";
-    size_t i;
-    for (i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)p[i];
+    uint64_t word;
+    size_t i = 0;
+    while (i < size) {
+        unsigned char c;
+        if (size - i >= 8) {
+            memcpy(&word, p + i, 8);
+            if (fn_stays(word)) {
+                memcpy(out, &word, 8);
+                out += 8;
+                i += 8;
+                continue;
+            }
+        }
+        c = (unsigned char)p[i++];
         if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
             *out++ = (char)c;
             continue;

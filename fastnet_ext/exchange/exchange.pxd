@@ -109,7 +109,7 @@ cdef class ConnectionInfo:
     # Whether what the peer says of its own peers counts.
     cdef bint trusts_peer(self) except -1
     # A limit turns its peer away, or cuts it off: count it and log it. `value` is the limit's own, `cutoff` the
-    # status of the answer or one of Cutoff.
+    # status of the answer, the close code of a WebSocket or one of Cutoff.
     cdef int over_limit(self, Limit which, double value, int cutoff) except -1
 
 
@@ -246,7 +246,9 @@ cdef class Exchange:
     cdef object request                 # Request, None until a handler asks for it
     cdef object call                    # the protocol's own object: WebSocket, gRPC context; None
     cdef object state
+    # Its id: as text once somebody asked for that, else the number of one that was made (0: none was yet).
     cdef str _id
+    cdef uint64_t id_number
 
     # Sets `observers` and tells them; once, before anything can end the exchange.
     cdef int observe(self, tuple observers) except -1

@@ -73,3 +73,10 @@ cdef str host_of(Exchange x)
 
 # The request's id: a valid incoming X-Request-ID, or 16 random hexadecimal digits; stays the same.
 cdef str request_id(Exchange x)
+
+cdef enum:
+    # An id from outside is taken over when it is at most this long (bytes); it goes into logs.
+    MAX_REQUEST_ID = 128
+
+# The same as bytes at `out`, which has room for MAX_REQUEST_ID; returns their end. Makes no object.
+cdef char* write_request_id(Exchange x, char* out) except NULL

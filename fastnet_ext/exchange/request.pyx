@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from fastnet_ext.core.endian cimport store_hex16
 from fastnet_ext.core.headers cimport (
     HEADER_CONTENT_TYPE, HEADER_COOKIE, HEADER_HOST, HEADER_OTHER, HEADER_X_REQUEST_ID, METHOD_NAMES, METHOD_OTHER,
     Field, Span, find_header_id, lower_ascii,
@@ -23,13 +24,9 @@ from fastnet_ext.exchange.media_types import charset_of
 from fastnet_ext.exchange.values import Address, State
 from fastnet_ext.proxy.forwarded cimport Forwarded
 
-cdef const char* HEX_DIGITS = b"0123456789abcdef"
-
 cdef enum:
     # Longer names are no names of fields: no peer may send them either (see limits on the head).
     MAX_NAME = 256
-    # An id from outside is taken over when it is at most this long; it goes into logs.
-    MAX_REQUEST_ID = 128
 
 # Method names as text, indexed by Method.
 cdef tuple METHODS = tuple(METHOD_NAMES[i].decode("ascii") for i in range(10))
@@ -559,33 +556,59 @@ cdef Request request_of(Exchange x):
 
 cdef str request_id(Exchange x):
     cdef const Field* field
-    if x._id is None and x.head is not None:
-        field = x.head.find(HEADER_X_REQUEST_ID)
-        if field is not NULL and is_request_id(x.head.at(field.value), field.value.size):
-            x._id = x.head.text(field.value)
+    cdef char digits[16]
     if x._id is None:
-        x._id = fresh_id(x.connection.local)
+        field = id_field(x)
+        if field is not NULL:
+            x._id = x.head.text(field.value)
+        else:
+            store_hex16(digits, made_id(x))
+            x._id = PyUnicode_DecodeASCII(digits, 16, NULL)
     return x._id
 
 
-cdef str fresh_id(LoopLocal local):
-    """16 hexadecimal digits that no other request of this loop gets (splitmix64 from a random start)."""
+cdef char* write_request_id(Exchange x, char* out) except NULL:
+    cdef const Field* field
+    cdef const char* text
+    cdef Py_ssize_t size = 0
+    if x._id is not None:
+        text = PyUnicode_AsUTF8AndSize(x._id, &size)
+        memcpy(out, text, size)
+        return out + size
+    field = id_field(x)
+    if field is not NULL:
+        memcpy(out, x.head.at(field.value), field.value.size)
+        return out + field.value.size
+    store_hex16(out, made_id(x))
+    return out + 16
+
+
+cdef const Field* id_field(Exchange x) noexcept:
+    """The peer's id of the request; NULL when there is none, or none that is valid."""
+    cdef const Field* field = NULL
+    if x.head is not None:
+        field = x.head.find(HEADER_X_REQUEST_ID)
+        if field is not NULL and not is_request_id(x.head.at(field.value), field.value.size):
+            return NULL
+    return field
+
+
+cdef uint64_t made_id(Exchange x) except? 0:
+    """A number that no other request of this loop gets (splitmix64 from a random start); stays the same."""
+    cdef LoopLocal local = x.connection.local
     cdef uint64_t mixed
-    cdef char digits[16]
-    cdef int i
-    if local is None:
-        return os.urandom(8).hex()
-    if local.last_id == 0:
-        local.last_id = int.from_bytes(os.urandom(8), "little")
-    local.last_id += 0x9E3779B97F4A7C15ULL
-    mixed = local.last_id
-    mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9ULL
-    mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBULL
-    mixed ^= mixed >> 31
-    # By hand: each line of an access log has one, and formatting a number as Python does costs as much as the line.
-    for i in range(16):
-        digits[i] = HEX_DIGITS[(mixed >> (60 - 4 * i)) & 15]
-    return PyUnicode_DecodeASCII(digits, 16, NULL)
+    while x.id_number == 0:
+        if local is None:
+            x.id_number = int.from_bytes(os.urandom(8), "little")
+            continue
+        if local.last_id == 0:
+            local.last_id = int.from_bytes(os.urandom(8), "little")
+        local.last_id += 0x9E3779B97F4A7C15ULL
+        mixed = local.last_id
+        mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9ULL
+        mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EBULL
+        x.id_number = mixed ^ (mixed >> 31)
+    return x.id_number
 
 
 cdef bint is_request_id(const char* text, Py_ssize_t size) noexcept:

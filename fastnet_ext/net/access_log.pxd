@@ -39,7 +39,9 @@ cdef class AccessSink:
     cdef object take            # take(block: bytes): never waits
     cdef Buffer block
     cdef object timer           # the end of BLOCK_SECONDS; None while the block is empty
-    # The text of the second that lines were last written in.
+    # How far the time of day is ahead of the monotonic clock (seconds), read anew for each block; and the text of
+    # the second that lines were last written in.
+    cdef double ahead
     cdef int64_t second
     cdef char second_text[SECOND_SIZE]
 
@@ -48,8 +50,8 @@ cdef class AccessSink:
     # A line ends at `end`, in the room that was reserved.
     cdef int commit(self, char* end) except -1
     cdef int _hand_over(self) except -1
-    # "2026-11-20T15:04:05.678Z"
-    cdef char* write_time(self, char* out) except NULL
+    # "2026-11-20T15:04:05.678Z"; `now` by the monotonic clock.
+    cdef char* write_time(self, char* out, double now) except NULL
 
 
 cdef class AccessLog(Observer):
@@ -61,7 +63,6 @@ cdef class AccessLog(Observer):
     cdef bytes prefix           # JSON: what stands before the listener's lines
     cdef bytes suffix           # JSON: what ends them
 
-    cdef int _text(self, Exchange x, double seconds) except -1
-    cdef int _json(self, Exchange x, double seconds) except -1
+    cdef int _text(self, Exchange x, double now) except -1
+    cdef int _json(self, Exchange x, double now) except -1
     cdef char* _url(self, char* out, const char* url, size_t size) noexcept
-    cdef char* _id(self, char* out, Exchange x) except NULL

@@ -12,7 +12,7 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memchr, memcmp, memcpy, strlen
-from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, timespec
+from posix.time cimport CLOCK_MONOTONIC, CLOCK_REALTIME, clock_gettime, clockid_t, timespec
 
 import logging
 import time
@@ -22,9 +22,9 @@ import orjson
 from fastnet_ext.core.buffer cimport buffer_free, buffer_init, buffer_reserve
 from fastnet_ext.core.endian cimport store_decimal
 from fastnet_ext.core.escape cimport ESCAPED_MAX, escape
-from fastnet_ext.core.headers cimport HEADER_REFERER, HEADER_USER_AGENT, Field, Span, lower_ascii
+from fastnet_ext.core.headers cimport HEADER_REFERER, HEADER_USER_AGENT, METHOD_OTHER, Field, Span, lower_ascii
 from fastnet_ext.exchange.exchange cimport GONE_ABORTED, GONE_DEADLINE, GONE_NOT, GONE_PEER, GONE_PROTOCOL, GONE_SHUTDOWN, Gone
-from fastnet_ext.exchange.request cimport request_id
+from fastnet_ext.exchange.request cimport write_request_id
 from fastnet_ext.proxy.forwarded cimport Forwarded
 from fastnet_ext.routing.percent cimport percent_decode
 
@@ -37,19 +37,20 @@ cdef double BLOCK_SECONDS = 0.1
 cdef int CLIENT_CLOSED_REQUEST = 499
 
 
-cdef double seconds_now() noexcept:
+cdef inline double seconds_of(clockid_t clock) noexcept:
     cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
+    clock_gettime(clock, &now)
     return now.tv_sec + now.tv_nsec * 1e-9
 
 
-cdef char* put(char* out, const char* text) noexcept:
+# Inlined, so that the length of a literal is known where it is copied.
+cdef inline char* put(char* out, const char* text) noexcept:
     cdef size_t size = strlen(text)
     memcpy(out, text, size)
     return out + size
 
 
-cdef char* put_bytes(char* out, bytes text) noexcept:
+cdef inline char* put_bytes(char* out, bytes text) noexcept:
     memcpy(out, PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text))
     return out + PyBytes_GET_SIZE(text)
 
@@ -57,7 +58,7 @@ cdef char* put_bytes(char* out, bytes text) noexcept:
 cdef char* put_milliseconds(char* out, double seconds) noexcept:
     """With three digits behind the point."""
     cdef uint64_t micros = <uint64_t>(seconds * 1e6) if seconds > 0 else 0
-    cdef int rest = micros % 1000
+    cdef uint32_t rest = micros % 1000
     out += store_decimal(out, micros // 1000)
     out[0] = b"."
     out[1] = 48 + rest // 100
@@ -68,6 +69,14 @@ cdef char* put_milliseconds(char* out, double seconds) noexcept:
 
 cdef size_t at_most(size_t size, size_t limit) noexcept:
     return size if size < limit else limit
+
+
+cdef char* put_method(char* out, HeaderBlock head, size_t size, bint json) noexcept:
+    # Those that are known have nothing to escape.
+    if head.method == METHOD_OTHER:
+        return escape(out, head.at(head.method_name), size, json)
+    memcpy(out, head.at(head.method_name), size)
+    return out + size
 
 
 cdef const char* protocol_of(Exchange x) noexcept:
@@ -188,6 +197,8 @@ cdef class AccessSink:
         buffer_free(&self.block)
 
     cdef char* reserve(self, size_t size) except NULL:
+        if self.block.size == 0:
+            self.ahead = seconds_of(CLOCK_REALTIME) - seconds_of(CLOCK_MONOTONIC)
         if buffer_reserve(&self.block, size) < 0:
             raise MemoryError()
         return self.block.data + self.block.size
@@ -214,16 +225,15 @@ cdef class AccessSink:
         if self.block.size:
             self._hand_over()
 
-    cdef char* write_time(self, char* out) except NULL:
-        cdef timespec now
+    cdef char* write_time(self, char* out, double now) except NULL:
+        cdef double wall = now + self.ahead
+        cdef int64_t second = <int64_t>wall
+        cdef uint32_t millis = <uint32_t>((wall - second) * 1000)
         cdef bytes text
-        cdef int millis
-        clock_gettime(CLOCK_REALTIME, &now)
-        if now.tv_sec != self.second:
-            text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(now.tv_sec)).encode()
+        if second != self.second:
+            text = time.strftime("%Y-%m-%dT%H:%M:%S.", time.gmtime(second)).encode()
             memcpy(self.second_text, PyBytes_AS_STRING(text), SECOND_SIZE)
-            self.second = now.tv_sec
-        millis = now.tv_nsec // 1000000
+            self.second = second
         memcpy(out, self.second_text, SECOND_SIZE)
         out[SECOND_SIZE] = 48 + millis // 100
         out[SECOND_SIZE + 1] = 48 + millis // 10 % 10
@@ -247,7 +257,7 @@ cdef class AccessLog(Observer):
         self.suffix = b"}\n" if worker is None else b',"worker":%d}\n' % worker
 
     cdef int on_begin(self, Exchange x) except -1:
-        x.observed_at = seconds_now()
+        x.observed_at = seconds_of(CLOCK_MONOTONIC)
         # While the peer's address can still be asked for.
         x.connection.peer_text()
         if x.connection.proxies is not None:
@@ -255,9 +265,10 @@ cdef class AccessLog(Observer):
         return 0
 
     cdef int on_done(self, Exchange x) except -1:
-        cdef double seconds = seconds_now() - x.observed_at
         try:
-            return self._json(x, seconds) if self.json else self._text(x, seconds)
+            if self.json:
+                return self._json(x, seconds_of(CLOCK_MONOTONIC))
+            return self._text(x, seconds_of(CLOCK_MONOTONIC))
         except Exception:
             # A lost line must not cost an answer.
             log.exception("a line of the access log could not be written")
@@ -267,20 +278,21 @@ cdef class AccessLog(Observer):
         cdef bytes client = connection.peer_text()
         cdef AccessSink sink = self.sink
         cdef char* out = sink.reserve(LINE_ROOM + len(client) + len(self.prefix) + len(self.suffix))
+        cdef double now = seconds_of(CLOCK_MONOTONIC)
         if self.json:
-            out = sink.write_time(put(out, b'{"time":"'))
+            out = sink.write_time(put(out, b'{"time":"'), now)
             out = put_bytes(put_bytes(out, self.prefix), client)
             out = put(out, b'","status":')
             out += store_decimal(out, status)
             out = put_bytes(put(out, b',"end":"refused"'), self.suffix)
         else:
-            out = put(sink.write_time(out), b" ")
+            out = put(sink.write_time(out, now), b" ")
             out = put(put_bytes(out, client), b' "-" ')
             out += store_decimal(out, status)
             out = put(out, b" 0 - - (refused)\n")
         return sink.commit(out)
 
-    cdef int _text(self, Exchange x, double seconds) except -1:
+    cdef int _text(self, Exchange x, double now) except -1:
         cdef HeaderBlock head = x.head
         cdef AccessSink sink = self.sink
         cdef bytes client = client_of(x)
@@ -290,9 +302,9 @@ cdef class AccessLog(Observer):
         cdef size_t query = at_most(x.query.size, MAX_TARGET)
         cdef int status = status_of(x)
         cdef char* out = sink.reserve(LINE_ROOM + len(client) + (method + path + query) * ESCAPED_MAX)
-        out = put(sink.write_time(out), b" ")
+        out = put(sink.write_time(out, now), b" ")
         out = put(put_bytes(out, client), b' "')
-        out = put(escape(out, head.at(head.method_name), method, False), b" ")
+        out = put(put_method(out, head, method, False), b" ")
         out = escape(out, head.at(target), path, False)
         if query:
             out = self.mask.write(put(out, b"?"), head.at(x.query), query, False)
@@ -303,8 +315,8 @@ cdef class AccessLog(Observer):
             out = put(out, b"-")
         out = put(out, b" ")
         out += store_decimal(out, x.bytes_sent)
-        out = put(put_milliseconds(put(out, b" "), seconds), b"ms ")
-        out = self._id(out, x)
+        out = put(put_milliseconds(put(out, b" "), now - x.observed_at), b"ms ")
+        out = write_request_id(x, out)
         if x.outcome >= 0:
             out = put(out, b" close=" if x.wants_websocket else b" grpc=")
             out += store_decimal(out, x.outcome)
@@ -312,7 +324,7 @@ cdef class AccessLog(Observer):
             out = put(put(put(out, b" ("), end_of(x.gone)), b")")
         return sink.commit(put(out, b"\n"))
 
-    cdef int _json(self, Exchange x, double seconds) except -1:
+    cdef int _json(self, Exchange x, double now) except -1:
         cdef HeaderBlock head = x.head
         cdef AccessSink sink = self.sink
         cdef bytes client = client_of(x)
@@ -334,9 +346,9 @@ cdef class AccessLog(Observer):
             LINE_ROOM + len(client) + len(self.prefix) + len(self.suffix)
             + (method + path + query + agent_size + referer_size + route_size) * ESCAPED_MAX
         )
-        out = sink.write_time(put(out, b'{"time":"'))
+        out = sink.write_time(put(out, b'{"time":"'), now)
         out = put_bytes(put_bytes(out, self.prefix), client)
-        out = escape(put(out, b'","method":"'), head.at(head.method_name), method, True)
+        out = put_method(put(out, b'","method":"'), head, method, True)
         out = escape(put(out, b'","path":"'), head.at(target), path, True)
         if query:
             out = self.mask.write(put(out, b'","query":"'), head.at(x.query), query, True)
@@ -351,8 +363,8 @@ cdef class AccessLog(Observer):
         out += store_decimal(out, x.body_received)
         out = put(out, b',"bytes_out":')
         out += store_decimal(out, x.bytes_sent)
-        out = put_milliseconds(put(out, b',"duration_ms":'), seconds)
-        out = put(self._id(put(out, b',"request_id":"'), x), b'"')
+        out = put_milliseconds(put(out, b',"duration_ms":'), now - x.observed_at)
+        out = put(write_request_id(x, put(out, b',"request_id":"')), b'"')
         if agent_size:
             out = put(escape(put(out, b',"user_agent":"'), head.at(agent.value), agent_size, True), b'"')
         if referer_size:
@@ -371,10 +383,3 @@ cdef class AccessLog(Observer):
             return escape(out, url, size, True)
         out = put(escape(out, url, mark - url, True), b"?")
         return self.mask.write(out, mark + 1, url + size - mark - 1, True)
-
-    cdef char* _id(self, char* out, Exchange x) except NULL:
-        cdef Py_ssize_t size = 0
-        # Printable by its making; at most 128 bytes.
-        cdef const char* text = PyUnicode_AsUTF8AndSize(request_id(x), &size)
-        memcpy(out, text, size)
-        return out + size

@@ -245,6 +245,14 @@ def test_secret_query_keys(query: str, shown: str) -> None:
     assert QueryMask(["token", "my key"]).mask(query) == shown
 
 
+@pytest.mark.parametrize("place", range(18))
+def test_every_byte_is_shown_or_escaped_wherever_it_stands(place: int) -> None:
+    for byte in range(128):
+        query = "a" * place + chr(byte) + "b" * (17 - place)
+        plain = chr(byte).isprintable() and chr(byte) not in '"\\'
+        assert QueryMask([]).mask(query) == query.replace(chr(byte), chr(byte) if plain else f"\\x{byte:02x}")
+
+
 # --- where it goes
 
 
