@@ -826,7 +826,11 @@ cdef class Connection(Member):
         if linger and not self.eof:
             # Closing now would reset what the peer has not read yet.
             if self.transport.can_write_eof():
-                self.transport.write_eof()
+                try:
+                    self.transport.write_eof()
+                except OSError:
+                    # The peer has reset the connection while reading was paused: asyncio's transport raises then.
+                    return self.abort()
             self.resume_reading()
             self.start_clock(CLOCK_LINGER, self.service.linger_timeout)
         else:

@@ -228,3 +228,21 @@ def test_a_reset_while_an_answer_is_written(server: Live) -> None:
         peer.send(b"GET /slow/1 HTTP/1.1\r\nhost: t\r\n\r\n" * 10)
         peer.reset()
     assert server.settle()["internal"] == 0
+
+
+def test_a_peer_that_is_gone_while_nobody_reads_its_body() -> None:
+    """Reading is paused, so that its end is seen only by the answer, which then has nobody to go to."""
+    app = App()
+    go = asyncio.Event()
+
+    @app.post("/")
+    async def held(request: Request) -> str:
+        await go.wait()
+        return "late"
+
+    with live(app, keeps=True) as server:
+        peer = server.peer().send(b"POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 800000\r\n\r\n" + b"x" * 800_000)
+        until(lambda: server.counters["bytes_buffered"] > 256 * 1024)
+        peer.reset()
+        server.call(go.set)
+        assert server.settle()["internal"] == 0
