@@ -46,6 +46,7 @@ cdef class Http2Connection(Http2Streams):
     cdef const char* data
     cdef size_t data_size
     cdef bint end_stream            # the event ends the peer's direction
+    cdef bint too_many_fields       # H2_TOO_LARGE: for the number of fields, not for their bytes
     cdef bint by_peer               # H2_RESET: the peer did it; else we did, because of what it sent
     cdef uint32_t error_code
     cdef uint32_t last_stream_id

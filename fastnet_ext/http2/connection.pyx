@@ -436,6 +436,7 @@ cdef class Http2Connection(Http2Streams):
         self.empty_frames = 0
         self.protocol = facts.protocol
         self.end_stream = self.head_end
+        self.too_many_fields = facts.too_many
         self._show(s)
         return H2_TOO_LARGE if verdict == VERDICT_TOO_LARGE else H2_REQUEST
 

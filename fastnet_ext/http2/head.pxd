@@ -42,6 +42,7 @@ cdef struct HeadRules:
 # What else the fields said.
 cdef struct HeadFacts:
     int64_t content_length  # -1 when there is none
+    bint too_many           # VERDICT_TOO_LARGE is for the number of fields, not for their bytes
     Span protocol           # of an extended CONNECT (RFC 8441), in the HeaderBlock's arena; else {0, 0}
 
 

@@ -167,6 +167,7 @@ cdef int _crumb(Reading* reading, const HpackField* field, HeaderBlock into) exc
 cdef Verdict _regular(Reading* reading, const HpackField* field, HeaderBlock into) except? VERDICT_MALFORMED:
     reading.count += 1
     if reading.count > reading.rules.field_limit:
+        reading.facts.too_many = True
         return VERDICT_TOO_LARGE
     if field.id == 0:
         _append(into, field)
@@ -252,6 +253,7 @@ cdef int decode_head(
     cdef HpackField field
     cdef int result
     facts.content_length = -1
+    facts.too_many = False
     facts.protocol = Span(0, 0)
     reading.rules = rules
     reading.facts = facts

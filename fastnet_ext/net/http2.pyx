@@ -19,8 +19,8 @@ from fastnet_ext.exchange.exchange cimport (
 )
 from fastnet_ext.exchange.head cimport ResponseHead, status_has_body
 from fastnet_ext.exchange.limits cimport (
-    CUT_CLOSED, CUT_REFUSED, CUT_STREAM, LIMIT_BODY_RATE, LIMIT_BODY_TIME, LIMIT_FLOOD, LIMIT_HEAD, LIMIT_HEAD_TIME,
-    LIMIT_IDLE_TIME, LIMIT_STREAMS, LIMIT_WRITE_RATE, LIMIT_WRITE_TIME,
+    CUT_CLOSED, CUT_REFUSED, CUT_STREAM, LIMIT_BODY_RATE, LIMIT_BODY_TIME, LIMIT_FIELDS, LIMIT_FLOOD, LIMIT_HEAD,
+    LIMIT_HEAD_TIME, LIMIT_IDLE_TIME, LIMIT_STREAMS, LIMIT_WRITE_RATE, LIMIT_WRITE_TIME,
 )
 from fastnet_ext.http2 cimport connection as h2
 from fastnet_ext.http2.connection cimport Http2Connection
@@ -120,7 +120,10 @@ cdef class Http2Carrier(Carrier):
         connection.loop_state.counts.requests_active += 1
         if refused:
             connection.loop_state.counts.over_limit += 1
-            connection.over_limit(LIMIT_HEAD, connection.service.http2.header_list, 431)
+            if machine.too_many_fields:
+                connection.over_limit(LIMIT_FIELDS, connection.service.http2.fields, 431)
+            else:
+                connection.over_limit(LIMIT_HEAD, connection.service.http2.header_list, 431)
             if connection.observers is not None:
                 x.observe(connection.observers)
             x.started = True

@@ -243,6 +243,6 @@ def test_a_peer_that_is_gone_while_nobody_reads_its_body() -> None:
     with live(app, keeps=True) as server:
         peer = server.peer().send(b"POST / HTTP/1.1\r\nhost: t\r\ncontent-length: 800000\r\n\r\n" + b"x" * 800_000)
         until(lambda: server.counters["bytes_buffered"] > 256 * 1024)
-        peer.reset()
+        peer.sock.close()
         server.call(go.set)
         assert server.settle()["internal"] == 0

@@ -6,13 +6,11 @@ what a limit refuses, and read nothing.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import socket
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import orjson

@@ -1,0 +1,67 @@
+"""What a limit promises beside its answer: everyone else is served meanwhile, and little is kept for who is cut off."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.wire.live import WAIT, Live
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@contextmanager
+def beside(server: Live, *, keeps: int = 0, target: str = "/") -> Iterator[None]:
+    """Somebody else asks all the while and is answered, and connections keep at most ``keeps`` bytes in buffers.
+
+    What is asked has to be quick: the buffers are looked at after each answer.
+    """
+    over = threading.Event()
+    statuses: set[int] = set()
+    failures: list[BaseException] = []
+    most = served = 0
+
+    def target_of_thread() -> None:
+        nonlocal most, served
+        try:
+            with server.peer() as other:
+                while served < 3 or not over.is_set():
+                    statuses.add(other.get(target).answer().status)
+                    most = max(most, server.counters["bytes_buffered"])
+                    served += 1
+                    time.sleep(0.002)
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=target_of_thread)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(WAIT)
+    assert failures == []
+    assert statuses == {200}
+    assert most <= keeps, f"{most} bytes were kept"
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log says of those whom a limit cut off."""
+    return [record.getMessage() for record in caplog.records if record.name == "fastnet.limits"]
+
+
+def told(caplog: pytest.LogCaptureFixture, limit: str, value: str, setting: str, end: str) -> None:
+    """The one line of the log names the peer, the limit's value, the setting that changes it, and what it got."""
+    (record,) = (record for record in caplog.records if record.name == "fastnet.limits")
+    line = record.getMessage()
+    assert line.startswith("listener main: 127.0.0.1:")
+    assert f"(limit {value}; {setting} changes it)" in line if setting else "(limit" not in line
+    assert line.endswith(end), line
+    assert vars(record)["limit"] == limit
+    assert record.levelno == logging.INFO
