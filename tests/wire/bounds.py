@@ -2,18 +2,69 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from fastnet import App, Request
+from fastnet.websocket import WebSocket
 from tests.wire.live import WAIT, Live
 
 KIB = 1024
 MIB = 1024 * KIB
+
+
+def bounded_app() -> App:
+    """Handlers that wait for their peer in every way."""
+    app = App(max_body=8 * MIB)
+
+    @app.get("/")
+    async def index() -> str:
+        return "fine"
+
+    @app.post("/whole")
+    async def whole(body: bytes) -> str:
+        return str(len(body))
+
+    @app.post("/late")
+    async def late(request: Request) -> str:
+        await asyncio.sleep(0.3)
+        return str(len(await request.body()))
+
+    @app.post("/free", rate_body=0)
+    async def free(body: bytes) -> str:
+        return str(len(body))
+
+    @app.post("/patient", timeout_body=30)
+    async def patient(body: bytes) -> str:
+        return str(len(body))
+
+    @app.get("/big")
+    async def big(size: int = 8 * MIB) -> bytes:
+        return b"x" * size
+
+    @app.get("/stream")
+    async def stream() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 65536
+
+    @app.websocket("/ws")
+    async def ws(socket: WebSocket) -> None:
+        await socket.accept()
+        await asyncio.sleep(0.3)
+        await socket.send(str(len(await socket.receive_bytes())))
+
+    return app
+
+
+def upload(size: int, target: str = "/whole") -> bytes:
+    """The head of a request whose body is to come."""
+    return f"POST {target} HTTP/1.1\r\nhost: t\r\ncontent-length: {size}\r\n\r\n".encode()
 
 
 @contextmanager

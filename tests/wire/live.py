@@ -188,9 +188,9 @@ class Live:
         return self.counters
 
 
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that another thread brings about; fails after ``WAIT`` seconds."""
-    end = time.monotonic() + WAIT
+def until(condition: Callable[[], bool], seconds: float = WAIT) -> None:
+    """Wait for something that another thread brings about; fails after ``seconds``."""
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come about in time"
         time.sleep(0.002)

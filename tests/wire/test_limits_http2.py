@@ -15,7 +15,7 @@ import pytest
 
 from fastnet import App, Request
 from fastnet_ext.http2.errors import ErrorCode
-from fastnet_ext.http2.hpack import HpackDecoder, encode
+from fastnet_ext.http2.hpack import encode
 from tests.http2.wire import (
     ACK,
     CONTINUATION,
@@ -26,12 +26,9 @@ from tests.http2.wire import (
     HEADERS,
     INITIAL_WINDOW_SIZE,
     PING,
-    POST,
-    PREFACE,
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
-    Frame,
     data,
     frame,
     headers,
@@ -40,7 +37,8 @@ from tests.http2.wire import (
     window,
 )
 from tests.wire.bounds import KIB, MIB, beside, lines, told
-from tests.wire.live import Live, Peer, live, until
+from tests.wire.frames import Frames, at
+from tests.wire.live import Live, live, until
 
 STREAMS = 100
 # The read buffer of the loop, and what one connection may have to send.
@@ -73,45 +71,6 @@ def server(go: asyncio.Event) -> Iterator[Live]:
     with live(app) as running:
         yield running
         running.call(go.set)
-
-
-class Frames:
-    """A connection that sends bytes as they are and reads frames."""
-
-    def __init__(self, server: Live, first: bytes = settings()) -> None:
-        self.decoder = HpackDecoder()
-        self.peer: Peer = server.peer().send(PREFACE + first + frame(SETTINGS, ACK))
-
-    def __enter__(self) -> Frames:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.peer.sock.close()
-
-    def send(self, data: bytes) -> Frames:
-        with suppress(ConnectionError):
-            self.peer.send(data)
-        return self
-
-    def next(self) -> Frame:
-        head = self.peer.exactly(9)
-        return Frame(
-            head[3], head[4], int.from_bytes(head[5:9], "big"), self.peer.exactly(int.from_bytes(head[:3], "big"))
-        )
-
-    def wait(self, kind: int, stream: int = 0) -> Frame:
-        while True:
-            found = self.next()
-            if (found.type, found.stream_id) == (kind, stream):
-                return found
-
-    def status(self, stream: int) -> bytes:
-        """The status of the answer on a stream, which is the next that comes."""
-        return self.decoder.decode(self.wait(HEADERS, stream).payload)[0][1]
-
-
-def at(path: bytes, fields: list[tuple[bytes, bytes]] = POST) -> list[tuple[bytes, bytes]]:
-    return [(name, path if name == b":path" else value) for name, value in fields]
 
 
 HELD = at(b"/held")

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -26,7 +27,6 @@ from tests.http2.wire import (
     HEADERS,
     INITIAL_WINDOW_SIZE,
     PING,
-    POST,
     PREFACE,
     data,
     frame,
@@ -39,6 +39,7 @@ from tests.http2.wire import (
 from tests.loops import NAME
 from tests.memory import Growth
 from tests.server.service import Client, Load, Service, running, until
+from tests.wire.frames import UPGRADE, at, masked
 
 MIB = 1 << 20
 PEERS = 40
@@ -73,6 +74,10 @@ async def release() -> str:
     go = asyncio.Event()
     return "gone on"
 
+@app.post("/large", max_body=8 << 20)
+async def large(body: bytes) -> int:
+    return len(body)
+
 @app.get("/held")
 @app.post("/held")
 async def held(request: Request) -> str:
@@ -92,6 +97,11 @@ async def stream() -> AsyncIterator[bytes]:
 async def taken(ws: WebSocket) -> None:
     async for _ in ws:
         pass
+
+@app.websocket("/leaves")
+async def leaves(ws: WebSocket) -> None:
+    await ws.accept()
+    await ws.close()
 
 @app.websocket("/held")
 async def held_socket(ws: WebSocket) -> None:
@@ -134,10 +144,6 @@ def again(piece: bytes) -> Iterable[bytes]:
     return itertools.repeat(piece)
 
 
-def at(path: bytes, fields: list[tuple[bytes, bytes]] = POST) -> list[tuple[bytes, bytes]]:
-    return [(name, path if name == b":path" else value) for name, value in fields]
-
-
 def numbered(make: Any, first: int = 1) -> Iterable[bytes]:
     return map(make, itertools.count(first, 2))
 
@@ -147,14 +153,6 @@ H2 = PREFACE + settings()
 # of 24 MB.
 ENTRY = b"\x40\x01x\x7f\xb9\x16" + b"y" * 3000
 BOMB = encode(GET) + b"\xbe" * 8000
-KEY = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ=="
-UPGRADE = ("connection: upgrade", "upgrade: websocket", "sec-websocket-version: 13", KEY)
-
-
-def ws(opcode: int, payload: bytes = b"", *, final: bool = True, size: int | None = None) -> bytes:
-    """A masked frame; the mask is of zeros. ``size`` says more than there is."""
-    length = len(payload) if size is None else size
-    return bytes([opcode | (0x80 if final else 0), 0xFF]) + length.to_bytes(8, "big") + bytes(4) + payload
 
 
 def grpc_call(stream: int) -> bytes:
@@ -247,23 +245,25 @@ ATTACKS = [
     attack(
         "WebSocket: message, all its fragments",
         head("GET", "/taken", *UPGRADE),
-        itertools.chain([ws(2, X, final=False)], again(ws(0, X, final=False))),
+        itertools.chain([masked(2, X, final=False)], again(masked(0, X, final=False))),
         keeps=2 * MIB,
     ),
     attack(
         "WebSocket: fragments of a message",
         head("GET", "/taken", *UPGRADE),
-        itertools.chain([ws(2, final=False)], again(ws(0, final=False) * 1000)),
+        itertools.chain([masked(2, final=False)], again(masked(0, final=False) * 1000)),
     ),
     attack(
         "WebSocket: messages that wait for their reader",
         head("GET", "/held", *UPGRADE),
-        again(ws(2, X)),
+        again(masked(2, X)),
         peers=10,
         keeps=2 * MIB + 512 * 1024,
     ),
     attack(
-        "WebSocket: the peer's answer to Close", head("GET", "/taken", *UPGRADE) + ws(8, b"\x03\xe8"), again(ws(2, X))
+        "WebSocket: the peer's answer to Close",
+        head("GET", "/taken", *UPGRADE) + masked(8, b"\x03\xe8"),
+        again(masked(2, X)),
     ),
     attack(
         "gRPC: message received",
@@ -344,3 +344,29 @@ def test_what_an_attack_costs(service: Service, attack: Attack) -> None:
     until(lambda: counters(service)["connections_open"] == 1, "the end of the attackers")
     left = counters(service)
     assert (left["bytes_buffered"], left["internal"]) == (0, 0)
+
+
+MEMORY = 16 * MIB
+MANY = 100
+
+
+@pytest.mark.measures
+@pytest.mark.limit("Memory: bytes that the connections of a worker keep in buffers", memory=True)
+@pytest.mark.limit("Memory: 1.25 times that, or 5 s above it", memory=True)
+def test_uploads_and_slow_readers_do_not_fill_the_memory_of_the_process(tmp_path: Path) -> None:
+    """200 connections that would keep 400 MiB and more without a limit."""
+    with running(tmp_path, APP, "--limit-memory", str(MEMORY), "--admin-bind", "0") as service:
+        assert service.get() == "here"
+        growth = Growth(service.pid)
+        upload = Attack(head("POST", "/large", "content-length: 4194304"), again(X), MANY, 0)
+        readers = Attack(head("GET", "/stream"), (), MANY, 0)
+        opened = press(service.port, readers) + press(service.port, upload)
+        until(lambda: counters(service)["limit_memory"] > 0, "the limit")
+        until(lambda: counters(service)["bytes_buffered"] <= MEMORY, "room for others")
+        # Buffers grow by doubling, and what one read brings comes on top of the limit.
+        bound = 2 * (MEMORY + MEMORY // 4) + MANY * 2 * 65536 + 8 * MIB
+        assert growth.most < bound, f"grown by {growth.most >> 10} KiB"
+        assert service.get() == "here"
+        for sock in opened:
+            sock.close()
+        until(lambda: counters(service)["bytes_buffered"] == 0, "the end of the attackers")
