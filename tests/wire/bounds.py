@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -68,29 +69,29 @@ def upload(size: int, target: str = "/whole") -> bytes:
 
 
 @contextmanager
-def beside(server: Live, *, keeps: int = 0, target: str = "/") -> Iterator[None]:
+def beside(server: Live, *, keeps: int = 0, context: ssl.SSLContext | None = None) -> Iterator[None]:
     """Somebody else asks all the while and is answered, and connections keep at most ``keeps`` bytes in buffers.
 
-    What is asked has to be quick: the buffers are looked at after each answer.
+    What is asked, ``/``, has to be quick: the buffers are looked at after each answer. ``context`` is for TLS.
     """
     over = threading.Event()
     statuses: set[int] = set()
     failures: list[BaseException] = []
     most = served = 0
 
-    def target_of_thread() -> None:
+    def ask() -> None:
         nonlocal most, served
         try:
-            with server.peer() as other:
+            with server.peer(context=context) as other:
                 while served < 3 or not over.is_set():
-                    statuses.add(other.get(target).answer().status)
+                    statuses.add(other.get().answer().status)
                     most = max(most, server.counters["bytes_buffered"])
                     served += 1
                     time.sleep(0.002)
         except BaseException as error:
             failures.append(error)
 
-    thread = threading.Thread(target=target_of_thread)
+    thread = threading.Thread(target=ask)
     thread.start()
     try:
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import resource
@@ -14,12 +15,14 @@ import textwrap
 import time
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 import pytest
 import trustme
 
 from fastnet import App
 from fastnet.server import limits
+from tests.wire.bounds import beside, lines, told
 from tests.wire.live import Live, Peer, live, until
 
 
@@ -49,7 +52,9 @@ def turned_away(server: Live, status: int, data: bytes = b"") -> None:
             assert peer.closed()
 
 
-def test_more_connections_than_the_limit_are_503() -> None:
+@pytest.mark.limit("Connections: open connections of a worker")
+def test_more_connections_than_the_limit_are_503(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "fastnet.limits")
     with live(make_app(), limit_connections=3) as server:
         peers = [server.peer() for _ in range(3)]
         for peer in peers:
@@ -65,9 +70,13 @@ def test_more_connections_than_the_limit_are_503() -> None:
             assert again.get("/").answer().status == 200
         for peer in peers:
             peer.sock.close()
+    assert len(lines(caplog)) == 2
+    assert "(limit 3 connections; limit_connections changes it): answered 503" in lines(caplog)[0]
 
 
-def test_more_of_one_address_are_429_and_other_addresses_are_served() -> None:
+@pytest.mark.limit("Connections: open connections of one address")
+def test_more_of_one_address_are_429_and_other_addresses_are_served(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "fastnet.limits")
     with live(make_app(), limit_connections_per_address=2) as server:
         peers = [server.peer() for _ in range(2)]
         for peer in peers:
@@ -83,6 +92,8 @@ def test_more_of_one_address_are_429_and_other_addresses_are_served() -> None:
             assert again.get("/").answer().status == 200
         peers.pop().sock.close()
         assert server.settle()["limit_connections_per_address"] == 1
+    limit = "limit_connections_per_address"
+    told(caplog, "connections_per_address", "2 connections", limit, "answered 429")
 
 
 @pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
@@ -113,17 +124,19 @@ def test_over_tls_one_more_is_closed() -> None:
         assert server.settle()["limit_connections"] == 1
 
 
-def test_a_flood_of_connections_is_counted_and_others_are_served() -> None:
-    with live(make_app(), limit_connections=10) as server, server.peer() as other:
-        other.get("/").answer()
+@pytest.mark.limit("Connections: open connections of a worker", memory=True)
+@pytest.mark.limit("Connections: open connections of one address", memory=True)
+@pytest.mark.parametrize("limit", ["limit_connections", "limit_connections_per_address"])
+def test_a_flood_of_connections_is_counted_and_others_are_served(limit: str) -> None:
+    settings: dict[str, Any] = {limit: 10}
+    with live(make_app(), **settings) as server:
         flood: list[Peer] = []
-        for _ in range(300):
-            flood.append(server.peer())
-            if len(flood) % 20 == 0:
-                assert other.get("/").answer().status == 200
-        until(lambda: server.counters["connections"] == 301)
-        assert server.counters["limit_connections"] == 291
-        assert server.counters["connections_open"] == 10
+        with beside(server):
+            until(lambda: server.counters["connections"] == 1)
+            flood += [server.peer() for _ in range(300)]
+            until(lambda: server.counters["connections"] == 301)
+        assert server.counters[limit] == 291
+        until(lambda: server.counters["connections_open"] == 9)
         for peer in flood:
             peer.sock.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,6 +14,7 @@ import pytest
 
 from fastnet import App, Request, Response
 from fastnet.websocket import WebSocket
+from tests.wire.bounds import KIB, beside, lines
 from tests.wire.h2peer import H2Peer
 from tests.wire.live import live, until
 
@@ -96,6 +98,23 @@ def make_app(seen: Seen) -> App:
 def is_timeout(status: int, body: bytes) -> None:
     assert status == 503
     assert orjson.loads(body)["detail"] == "the server did not answer in time"
+
+
+@pytest.mark.limit("Time and progress: handler", memory=True)
+def test_many_handlers_that_take_too_long(caplog: pytest.LogCaptureFixture) -> None:
+    """Each of them keeps next to nothing, and others are answered meanwhile."""
+    caplog.set_level(logging.INFO, "fastnet.limits")
+    with live(make_app(Seen()), timeout_handler=3 * SHORT, keeps=True) as server:
+        peers = []
+        with beside(server, keeps=KIB):
+            peers += [server.peer().get("/sleeps") for _ in range(50)]
+            for peer in peers:
+                answer = peer.answer()
+                is_timeout(answer.status, answer.body)
+        assert server.counters["limit_handler_time"] == 50
+        for peer in peers:
+            peer.sock.close()
+    assert "(limit 0.3 s; timeout_handler changes it): answered 503" in lines(caplog)[0]
 
 
 @pytest.mark.parametrize("target", ["/sleeps", "/thread"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterator
 
@@ -11,6 +12,7 @@ import pytest
 
 from fastnet import App, Request
 from fastnet.websocket import WebSocket
+from tests.wire.bounds import KIB, lines, told
 from tests.wire.h2peer import H2Peer
 from tests.wire.live import Live, Peer, live, until
 
@@ -84,6 +86,7 @@ def holding(server: Live, gate: Gate, name: str = "first") -> Peer:
     return peer
 
 
+@pytest.mark.limit("Requests in flight: requests being answered in a worker", memory=True)
 def test_requests_wait_for_their_turn_and_keep_their_order(server: Live, gate: Gate) -> None:
     names = [str(n) for n in range(10)]
     peers = [holding(server, gate)]
@@ -91,6 +94,7 @@ def test_requests_wait_for_their_turn_and_keep_their_order(server: Live, gate: G
         peers.append(server.peer().get(f"/held/{name}"))
         active(server, count)
     assert gate.begun == ["first"]
+    assert server.counters["bytes_buffered"] <= len(peers) * KIB
     server.call(gate.open.set)
     assert [peer.answer().body.decode() for peer in peers] == ["first", *names]
     assert gate.begun == ["first", *names]
@@ -100,9 +104,13 @@ def test_requests_wait_for_their_turn_and_keep_their_order(server: Live, gate: G
         peer.sock.close()
 
 
-def test_who_waits_for_too_long_is_shed(app: App, gate: Gate) -> None:
+@pytest.mark.limit("Requests in flight: time that one waits", memory=True)
+def test_who_waits_for_too_long_is_shed(app: App, gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "fastnet.limits")
     with live(app, limit_in_flight=1, limit_queue_time=2 * SHORT, timeout_idle=30) as server:
         first, second = holding(server, gate), server.peer().get("/held/second")
+        until(lambda: server.counters["requests_active"] == 2)
+        assert server.counters["bytes_buffered"] <= KIB
         busy(second)
         assert (server.counters["limit_queue_time"], gate.begun) == (1, ["first"])
         server.call(gate.open.set)
@@ -110,9 +118,13 @@ def test_who_waits_for_too_long_is_shed(app: App, gate: Gate) -> None:
         assert second.get("/").answer().status == 200
         first.sock.close()
         second.sock.close()
+    told(caplog, "queue_time", "0.2 s", "limit_queue_time", "answered 503")
 
 
-def test_the_queue_is_bounded(server: Live, gate: Gate) -> None:
+@pytest.mark.limit("Requests in flight: requests that wait for a turn", memory=True)
+@pytest.mark.limit("Requests in flight: requests being answered in a worker", memory=True)
+def test_the_queue_is_bounded(server: Live, gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "fastnet.limits")
     peers = [holding(server, gate)]
     for n in range(16):
         peers.append(server.peer().get("/"))
@@ -120,6 +132,8 @@ def test_the_queue_is_bounded(server: Live, gate: Gate) -> None:
     with server.peer() as one_more:
         busy(one_more.get("/"))
     assert server.counters["limit_in_flight"] == 1
+    assert server.counters["bytes_buffered"] <= len(peers) * KIB
+    told(caplog, "in_flight", "1 requests", "limit_in_flight or max_in_flight", "answered 503")
     server.call(gate.open.set)
     assert {peer.answer().status for peer in peers} == {200}
     for peer in peers:
@@ -195,6 +209,7 @@ def test_a_websocket_does_not_wait(server: Live, gate: Gate) -> None:
         assert first.answer().status == 200
 
 
+@pytest.mark.limit("Requests in flight: all routes of an app, or one", memory=True)
 def test_limits_of_the_app_and_of_a_route_are_waited_for_one_after_the_other(gate: Gate) -> None:
     app = App(max_in_flight=2)
 
@@ -209,6 +224,8 @@ def test_limits_of_the_app_and_of_a_route_are_waited_for_one_after_the_other(gat
         until(lambda: gate.begun == ["0"])
         peers += [server.peer().get(f"/one/{n}") for n in range(1, 6)]
         until(lambda: server.counters["requests_active"] == 6)
+        assert gate.begun == ["0"]
+        assert server.counters["bytes_buffered"] <= len(peers) * KIB
         server.call(gate.open.set)
         assert sorted(peer.answer().body.decode() for peer in peers) == list("012345")
         for peer in peers:
@@ -240,7 +257,10 @@ def test_one_stall_sheds_nothing(app: App) -> None:
         assert server.counters["limit_lag"] == 0
 
 
-def test_a_loop_that_stays_behind_sheds_load_until_it_has_caught_up(app: App) -> None:
+@pytest.mark.limit("Requests in flight: lateness of the event loop", memory=True)
+def test_a_loop_that_stays_behind_sheds_load_until_it_has_caught_up(app: App, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "fastnet.limits")
+
     @app.get("/blocks")
     async def blocks() -> str:
         time.sleep(3 * SHORT)  # noqa: ASYNC251
@@ -258,6 +278,8 @@ def test_a_loop_that_stays_behind_sheds_load_until_it_has_caught_up(app: App) ->
         assert 503 in statuses
         assert 200 in statuses
         assert server.counters["limit_lag"] >= 1
+        assert server.counters["bytes_buffered"] <= len(peers) * KIB
+        assert "(limit 0.2 s; limit_queue_time changes it): answered 503" in lines(caplog)[0]
         until(lambda: peers[0].get("/").answer().status == 200)
         for peer in peers:
             peer.sock.close()

@@ -1,8 +1,7 @@
-"""Certificates of both sides: client certificates, several by name, renewal, sessions, and what cannot be used."""
+"""Certificates of the server: several by name, renewal, development, and what cannot be used."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import logging
 import os
@@ -10,171 +9,21 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import orjson
 import pytest
 import trustme
-from websockets.asyncio.client import connect
 
-from fastnet import App, Call, Depends, HTTPException, Request
+from fastnet import App
 from fastnet.server import Config, ConfigError
 from fastnet.server import tls_dev as development
 from fastnet.server.tls import make_contexts
 from fastnet.server.values import Secret
-from fastnet.websocket import WebSocket
-from fastnet_ext.exchange.values import TLSInfo
 from tests.loops import run
-from tests.wire.certificates import Files, issue, written
-from tests.wire.live import Live, live, until
-from tests.wire.tools import curl, needs
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("certificates")
-
-
-@pytest.fixture(scope="module")
-def ca() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def files(folder: Path, ca: trustme.CA) -> Files:
-    return issue(folder, ca, "server", "localhost", "127.0.0.1")
-
-
-@pytest.fixture(scope="module")
-def alice(folder: Path, ca: trustme.CA) -> Files:
-    """A client's certificate, issued by an authority below the one that is trusted."""
-    return issue(folder, ca.create_child_ca(), "alice", "alice@example.com", common_name="alice, of x")
-
-
-@pytest.fixture(scope="module")
-def stranger(folder: Path) -> Files:
-    return issue(folder, trustme.CA(), "stranger", "mallory@example.com", common_name="mallory")
-
-
-def described(tls: TLSInfo | None) -> dict[str, Any]:
-    assert tls is not None
-    return {
-        "version": tls.version,
-        "cipher": tls.cipher,
-        "alpn": tls.alpn,
-        "name": tls.server_name,
-        "resumed": tls.resumed,
-        "subject": tls.subject,
-        "names": tls.subject_alternative_names,
-        "chain": [len(one) for one in tls.peer_chain],
-        "der": tls.peer_certificate_der is not None and tls.peer_chain[0] == tls.peer_certificate_der,
-    }
-
-
-def user(call: Call) -> str:
-    """Authentication written once, for every protocol."""
-    if call.tls is None or not call.tls.subject:
-        raise HTTPException(403, "show a certificate")
-    return call.tls.subject
-
-
-def make_app() -> App:
-    app = App()
-
-    @app.get("/")
-    async def index(request: Request) -> dict[str, Any]:
-        return described(request.tls)
-
-    @app.get("/me")
-    async def me(who: Annotated[str, Depends(user)]) -> str:
-        return who
-
-    @app.websocket("/ws")
-    async def ws(ws: WebSocket, who: Annotated[str, Depends(user)]) -> None:
-        await ws.send(who)
-
-    return app
-
-
-def tls_of(server: Live, context: ssl.SSLContext, name: str = "localhost") -> ssl.SSLSocket:
-    sock = socket.create_connection(("127.0.0.1", server.port), timeout=10)
-    server.opened += 1
-    return context.wrap_socket(sock, server_hostname=name)
-
-
-# --- client certificates
-
-
-@pytest.fixture(scope="module", params=["required", "optional"])
-def mutual(request: pytest.FixtureRequest, files: Files) -> Iterator[Live]:
-    with live(
-        make_app(), tls_cert=files.cert, tls_key=files.key, tls_client_ca=files.ca, tls_client_verify=request.param
-    ) as running:
-        yield running
-
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_who_a_client_is(mutual: Live, files: Files, alice: Files, version: ssl.TLSVersion) -> None:
-    context = files.client(shows=alice)
-    context.minimum_version = context.maximum_version = version
-    with mutual.peer(context=context) as one:
-        found = one.get("/").answer()
-    assert found.status == 200
-    seen = orjson.loads(found.body)
-    assert seen["version"] == ("TLSv1.3" if version == ssl.TLSVersion.TLSv1_3 else "TLSv1.2")
-    assert (seen["alpn"], seen["name"], seen["resumed"]) == ("http/1.1", "localhost", False)
-    assert seen["subject"].startswith("CN=alice\\, of x,OU=")
-    assert seen["names"] == [["email", "alice@example.com"]]
-    # Its own, the authority between, and the root; it is the first.
-    assert len(seen["chain"]) == 3
-    assert seen["der"] is True
-    with mutual.peer(context=context) as one:
-        assert one.get("/me").answer().body.decode() == seen["subject"]
-
-
-def test_a_client_without_a_certificate(mutual: Live, files: Files, request: pytest.FixtureRequest) -> None:
-    failed = mutual.counters["tls_failed"]
-    if "required" in request.node.name:
-        assert "certificate required" in turned_away(mutual, files.client())
-        until(lambda: mutual.counters["tls_failed"] == failed + 1)
-        return
-    with mutual.peer(context=files.client()) as one:
-        seen = orjson.loads(one.get("/").answer().body)
-        assert (seen["subject"], seen["names"], seen["chain"], seen["der"]) == ("", [], [], False)
-        assert one.get("/me").answer().status == 403
-
-
-def turned_away(server: Live, context: ssl.SSLContext) -> str:
-    """How a client's TLS fails: with TLS 1.3 it is done before it hears of it."""
-    with contextlib.ExitStack() as stack, pytest.raises(ssl.SSLError) as caught:
-        stack.enter_context(server.peer(context=context)).get("/").answer()
-    return str(caught.value).lower().replace("_", " ")
-
-
-def test_a_client_that_strangers_vouch_for(mutual: Live, files: Files, stranger: Files) -> None:
-    assert "unknown ca" in turned_away(mutual, files.client(shows=stranger))
-
-
-@needs("curl")
-def test_client_certificates_by_curl(mutual: Live, files: Files, alice: Files) -> None:
-    answer = curl(f"https://localhost:{mutual.port}/me", "--cacert", files.ca, "--cert", alice.cert, "--key", alice.key)
-    assert answer.body.startswith(b"CN=alice")
-
-
-def test_client_certificates_in_websockets(mutual: Live, files: Files, alice: Files) -> None:
-    async def main() -> None:
-        place = f"wss://localhost:{mutual.port}/ws"
-        async with connect(place, ssl=files.client(shows=alice), proxy=None) as client:
-            text = await client.recv()
-            assert isinstance(text, str)
-            assert text.startswith("CN=alice")
-
-    run(main())
-
-
-# --- several certificates
+from tests.wire.live import Live, live
+from tests.wire.tls import Files, describing_app, issue, tls_of, written
+from tests.wire.tools import needs
 
 
 def test_the_name_chooses_the_certificate(folder: Path, ca: trustme.CA) -> None:
@@ -182,7 +31,7 @@ def test_the_name_chooses_the_certificate(folder: Path, ca: trustme.CA) -> None:
     second = issue(folder, ca, "second", "b.example", "c.example")
     third = issue(folder, ca, "third", "*.d.example")
     pairs = tuple(f"{one.cert}:{one.key}" for one in (second, third))
-    with live(make_app(), tls_cert=first.cert, tls_key=first.key, tls_extra_certs=pairs) as server:
+    with live(describing_app(), tls_cert=first.cert, tls_key=first.key, tls_extra_certs=pairs) as server:
         context = first.client()
         for name in ("localhost", "b.example", "C.EXAMPLE", "x.d.example"):
             with tls_of(server, context, name) as one:
@@ -210,7 +59,10 @@ def test_certificates_are_renewed(tmp_path: Path, ca: trustme.CA, caplog: pytest
             assert der is not None
             return der
 
-    with live(make_app(), tls_cert=files.cert, tls_key=files.key) as server, server.peer(context=files.client()) as old:
+    with (
+        live(describing_app(), tls_cert=files.cert, tls_key=files.key) as server,
+        server.peer(context=files.client()) as old,
+    ):
         assert old.get("/").answer().status == 200
         before = shown(server)
         issue(tmp_path, ca, "server", "localhost")
@@ -231,126 +83,6 @@ def test_certificates_are_renewed(tmp_path: Path, ca: trustme.CA, caplog: pytest
         assert shown(server) == after
 
 
-# --- sessions
-
-
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_a_session_is_resumed(files: Files, version: ssl.TLSVersion) -> None:
-    context = files.client()
-    context.minimum_version = context.maximum_version = version
-    with live(make_app(), tls_cert=files.cert, tls_key=files.key) as server:
-        session = None
-        for expected in (False, True):
-            sock = socket.create_connection(("127.0.0.1", server.port), timeout=10)
-            with context.wrap_socket(sock, server_hostname="localhost", session=session) as one:
-                assert one.session_reused is expected
-                one.sendall(b"GET / HTTP/1.1\r\nhost: t\r\n\r\n")
-                assert f'"resumed":{str(expected).lower()}'.encode() in one.recv(65536)
-                session = one.session
-
-
-def test_a_resumed_session_keeps_the_client(files: Files, alice: Files) -> None:
-    context = files.client(shows=alice)
-    options: dict[str, Any] = {
-        "tls_cert": files.cert,
-        "tls_key": files.key,
-        "tls_client_ca": files.ca,
-        "tls_client_verify": "required",
-    }
-    with live(make_app(), **options) as server:
-        session = None
-        for expected in (False, True):
-            sock = socket.create_connection(("127.0.0.1", server.port), timeout=10)
-            with context.wrap_socket(sock, server_hostname="localhost", session=session) as one:
-                one.sendall(b"GET /me HTTP/1.1\r\nhost: t\r\n\r\n")
-                assert b"CN=alice" in one.recv(65536)
-                assert one.session_reused is expected
-                session = one.session
-
-
-FORKED = """
-import asyncio, os, socket, sys
-from fastnet import App
-from fastnet.server import Config, Server
-from fastnet.server.tls import make_contexts
-
-cert, key = sys.argv[1:]
-config = Config(tls_cert=cert, tls_key=key)
-contexts = make_contexts(config)
-app = App()
-
-@app.get("/")
-async def index() -> int:
-    return os.getpid()
-
-async def serve(sock):
-    from fastnet_ext.net.connection import AsyncioConnection, Service
-    from fastnet_ext.net.loop_state import LoopState
-    from fastnet_ext.net.protocols import OnePort
-    loop = asyncio.get_running_loop()
-    state, service = LoopState(loop), Service(app.build(), OnePort(), tls=contexts)
-    await loop.create_server(lambda: AsyncioConnection(state, service), sock=sock)
-    await asyncio.sleep(60)
-
-sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
-children = []
-for sock in sockets:
-    pid = os.fork()
-    if not pid:
-        asyncio.run(serve(sock))
-    children.append(pid)
-print(*[sock.getsockname()[1] for sock in sockets], *children, flush=True)
-sys.stdin.read()
-for pid in children:
-    os.kill(pid, 9)
-    os.waitpid(pid, 0)
-"""
-
-
-def test_a_session_is_resumed_by_another_worker(files: Files) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", FORKED, files.cert, files.key], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as parent:
-        assert parent.stdout is not None
-        assert parent.stdin is not None
-        *ports, one, two = map(int, parent.stdout.readline().split())
-        context = files.client()
-        session = None
-        answered = []
-        for port in ports:
-            sock = socket.create_connection(("127.0.0.1", port), timeout=10)
-            with context.wrap_socket(sock, server_hostname="localhost", session=session) as client:
-                client.sendall(b"GET / HTTP/1.1\r\nhost: t\r\n\r\n")
-                data = client.recv(65536)
-                while b"\r\n\r\n" not in data:
-                    data += client.recv(65536)
-                answered.append((int(data.partition(b"\r\n\r\n")[2]), client.session_reused))
-                session = client.session
-        assert answered == [(one, False), (two, True)]
-        parent.stdin.close()
-
-
-@needs("openssl")
-@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
-def test_sessions_by_openssl(files: Files, tmp_path: Path, version: str) -> None:
-    kept = str(tmp_path / "session")
-    request = b"GET / HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n"
-    with live(make_app(), tls_cert=files.cert, tls_key=files.key) as server:
-        place = ["-connect", f"127.0.0.1:{server.port}", "-servername", "localhost"]
-        for way, words in (("-sess_out", b"New, TLS"), ("-sess_in", b"Reused, TLS")):
-            server.opened += 1
-            done = subprocess.run(
-                ["openssl", "s_client", *place, "-CAfile", files.ca, version, "-ign_eof", way, kept],
-                input=request,
-                capture_output=True,
-                timeout=20,
-                check=True,
-            )
-            assert words in done.stdout
-            assert b"Verify return code: 0 (ok)" in done.stdout
-            assert b"HTTP/1.1 200" in done.stdout
-
-
 # --- what cannot be used: one line, with the file and what to do
 
 
@@ -361,6 +93,15 @@ def refused(**settings: Any) -> str:
     text = str(caught.value)
     assert "\n" not in text
     return text
+
+
+def test_a_certificate_that_cannot_be_used_is_told(files: Files) -> None:
+    async def main() -> None:
+        with pytest.raises(ConfigError, match="are certificate and key exchanged"):
+            async with App().serve(port=0, tls_cert=files.key, tls_key=files.cert):
+                pass
+
+    run(main())
 
 
 def test_no_tls() -> None:
@@ -467,7 +208,7 @@ def test_ciphers_and_versions(files: Files) -> None:
     assert all(name.startswith("ECDHE-") and ("GCM" in name or "POLY1305" in name) for name in older)
     narrow: list[dict[str, Any]] = [{"tls_min_version": "1.3"}, {"tls_ciphers": "ECDHE-ECDSA-AES256-GCM-SHA384"}]
     for settings in narrow:
-        with live(make_app(), tls_cert=files.cert, tls_key=files.key, **settings) as server:
+        with live(describing_app(), tls_cert=files.cert, tls_key=files.key, **settings) as server:
             old = files.client()
             old.maximum_version = ssl.TLSVersion.TLSv1_2
             if "tls_min_version" in settings:
@@ -481,7 +222,7 @@ def test_ciphers_and_versions(files: Files) -> None:
 def test_keys_are_logged_for_debuggers(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     log = tmp_path / "keys.log"
     monkeypatch.setenv("SSLKEYLOGFILE", str(log))
-    with live(make_app(), tls_cert=files.cert, tls_key=files.key) as server:
+    with live(describing_app(), tls_cert=files.cert, tls_key=files.key) as server:
         monkeypatch.delenv("SSLKEYLOGFILE")
         with server.peer(context=files.client()) as one:
             assert one.get("/").answer().status == 200
@@ -500,7 +241,7 @@ def test_a_certificate_for_development(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = tmp_path / "fastnet" / "tls-dev"
     cert = folder / "cert.pem"
-    with caplog.at_level(logging.WARNING, "fastnet.server"), live(make_app(), tls_dev=True) as server:
+    with caplog.at_level(logging.WARNING, "fastnet.server"), live(describing_app(), tls_dev=True) as server:
         assert server.server.url.startswith("https://")
         context = ssl.create_default_context(cafile=str(cert))
         for name in ("localhost", "127.0.0.1", "::1", socket.gethostname().lower()):

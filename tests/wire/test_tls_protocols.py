@@ -13,7 +13,6 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
-import trustme
 from websockets.asyncio.client import connect
 
 from fastnet import App, Call, Depends, Request
@@ -21,8 +20,8 @@ from fastnet.grpc import ServicerContext
 from fastnet.websocket import WebSocket
 from tests import loops
 from tests.protos import greeter
-from tests.wire.certificates import Files, issue
 from tests.wire.live import Live, live
+from tests.wire.tls import Files
 from tests.wire.tools import curl, needs, run
 
 pb, pb_grpc = greeter()
@@ -32,7 +31,8 @@ PATIENCE = 20
 
 def subject(call: Call) -> str:
     assert call.tls is not None
-    return f"{call.tls.alpn} {call.tls.subject.partition(',')[0]}"
+    name = call.tls.subject.partition("\\,")[0]
+    return f"{call.tls.alpn} {name}"
 
 
 class Greeter(pb_grpc.GreeterServicer):  # type: ignore[misc, name-defined]
@@ -42,26 +42,6 @@ class Greeter(pb_grpc.GreeterServicer):  # type: ignore[misc, name-defined]
         keys = context.auth_context()
         names = (context.peer_identities() or [b""])[0].decode()
         return pb.HelloReply(message=f"{subject(context)} {names} {keys['transport_security_type'][0].decode()}")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("protocols")
-
-
-@pytest.fixture(scope="module")
-def ca() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture(scope="module")
-def files(folder: Path, ca: trustme.CA) -> Files:
-    return issue(folder, ca, "server", "localhost", "127.0.0.1")
-
-
-@pytest.fixture(scope="module")
-def alice(folder: Path, ca: trustme.CA) -> Files:
-    return issue(folder, ca, "alice", "alice@example.com", common_name="alice")
 
 
 @pytest.fixture(scope="module")
