@@ -16,18 +16,16 @@ import contextvars
 import io
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from wsgiref.types import WSGIApplication
 from wsgiref.util import FileWrapper
 
-from .wsgi_objects import BodyReader, ErrorLog, Head, Message, check_bytes, environ_of
+from .types import Message, Receive, Scope, Send
+from .wsgi_objects import BodyReader, ErrorLog, Head, check_bytes, environ_of
 
 __all__ = ["WSGI"]
-
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 
 log = logging.getLogger("fastnet.wsgi")
 
@@ -58,7 +56,7 @@ class WSGI:
         # Made when it is needed: a process may be forked before.
         self._executor: ThreadPoolExecutor | None = None
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve an ``http`` or ``lifespan`` scope; raises what the application raises."""
         kind = scope["type"]
         if kind == "http":
@@ -97,7 +95,7 @@ class _ClientLeft(ConnectionResetError):
 class _Call:
     """A request: first what the loop does, then what the thread does."""
 
-    def __init__(self, application: WSGIApplication, scope: Message, receive: Receive, send: Send) -> None:
+    def __init__(self, application: WSGIApplication, scope: Scope, receive: Receive, send: Send) -> None:
         self.application = application
         self.scope = scope
         self._receive = receive

@@ -5,16 +5,16 @@ from __future__ import annotations
 import io
 import logging
 import re
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 from urllib.parse import quote, unquote_to_bytes
 from wsgiref.util import is_hop_by_hop
 
 from fastnet._version import __version__
 
-__all__ = ["BodyReader", "ErrorLog", "Head", "Message", "check_bytes", "environ_of"]
+from .types import Message, Scope
 
-Message = MutableMapping[str, Any]
+__all__ = ["BodyReader", "ErrorLog", "Head", "check_bytes", "environ_of"]
 
 SOFTWARE: Final = f"fastnet/{__version__}"
 
@@ -23,7 +23,7 @@ _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE: Final = re.compile(r"[ \t\x21-\x7e\x80-\xff]*")
 
 
-def environ_of(scope: Any) -> dict[str, Any]:
+def environ_of(scope: Scope) -> dict[str, Any]:
     """The environ of an ``http`` scope, without the streams that the caller adds.
 
     Text is what PEP 3333 wants: each character stands for a byte. Paths are made of ``raw_path`` where the scope has
@@ -94,7 +94,7 @@ def _add_headers(environ: dict[str, Any], headers: Any) -> None:
         environ[key] = value
 
 
-def _server(scope: Any, host: str, scheme: str) -> tuple[str, str]:
+def _server(scope: Scope, host: str, scheme: str) -> tuple[str, str]:
     """SERVER_NAME and SERVER_PORT, which are never empty: behind a Unix socket the Host field has to do."""
     server = scope.get("server")
     if server is not None and server[1] is not None:

@@ -11,9 +11,10 @@ from functools import partial
 from fastnet._version import __version__
 from fastnet.app import App
 from fastnet.cli.flags import Parser, UsageError, add_flags, flag_of, told_by_flags
-from fastnet.cli.load import AppFailed, LoadError, load_app
+from fastnet.cli.load import AppFailed, LoadError, Target, load_app
 from fastnet.cli.probe import load_for_worker, settings_of
 from fastnet.cli.show import as_json, as_toml
+from fastnet.routing import ResolvedRoute
 from fastnet.server import Config, ConfigError, StartError, preloaded, run, supervise_from_the_start, supervises
 from fastnet.server.config import SETTINGS
 from fastnet.server.handover import remember_exported
@@ -90,25 +91,17 @@ def _sources(options: argparse.Namespace) -> Sources:
     return sources
 
 
-def _place_of(sources: Sources) -> str | None:
-    told = sources.find("app")
-    if told is None:
-        return None
-    place: str = SETTINGS["app"].read(told.value, f"app ({told.origin})")
-    return place
-
-
-def _needed(place: str | None) -> str:
-    if place is None:
+def _needed(target: Target | None) -> Target:
+    if target is None:
         raise UsageError('which app? Name it as module:app, or with FASTNET_APP or app = "module:app" in fastnet.toml')
-    return place
+    return target
 
 
 def _run(options: argparse.Namespace) -> int:
     sources = _sources(options)
-    place = _needed(_place_of(sources))
+    target = _needed(Target.of(sources))
     try:
-        app, config = _app_and_config(place, sources)
+        app, config = _app_and_config(target, sources)
         try:
             run(app, config, command=True)
         except ConfigError as error:
@@ -120,22 +113,22 @@ def _run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _app_and_config(place: str, sources: Sources) -> tuple[Callable[[], App], Config]:
+def _app_and_config(target: Target, sources: Sources) -> tuple[Callable[[], App], Config]:
     """What gives the app where it is served, and the settings in force, of which the app may have told some."""
     config = Config.from_sources(sources)
     if supervises(config) and not config.preload:
         try:
-            settings = settings_of(place)
+            settings = settings_of(target)
         except StartError:
             # Whoever edits the app is told by its worker, and mends it.
             if not config.reload:
                 raise
             settings = {}
-        return partial(load_for_worker, place), Config.from_sources(sources, settings)
+        return partial(load_for_worker, target), Config.from_sources(sources, settings)
     if config.preload:
-        app = preloaded(lambda: load_app(place))
+        app = preloaded(lambda: load_app(target))
     else:
-        app = load_app(place)
+        app = load_app(target)
     config = Config.from_sources(sources, app.settings)
     if supervises(config) and not config.preload:
         supervise_from_the_start()
@@ -144,13 +137,21 @@ def _app_and_config(place: str, sources: Sources) -> tuple[Callable[[], App], Co
 
 def _config(options: argparse.Namespace) -> int:
     sources = _sources(options)
-    place = _place_of(sources)
-    config = Config.from_sources(sources, None if place is None else load_app(place).settings)
+    target = Target.of(sources)
+    config = Config.from_sources(sources, None if target is None else load_app(target).settings)
     print(as_json(config) if options.json else as_toml(config, changed=options.changed))
     return 0
 
 
 def _routes(options: argparse.Namespace) -> int:
-    for route in load_app(_needed(_place_of(_sources(options)))).routes:
-        print(f"{' '.join(route.methods):10} {route.path}")
+    for route in load_app(_needed(Target.of(_sources(options)))).routes:
+        print(f"{' '.join(route.methods):10} {route.path}{_mounted(route)}")
     return 0
+
+
+def _mounted(route: ResolvedRoute) -> str:
+    """What is mounted there, if it is a mount."""
+    if route.kind != "asgi":
+        return ""
+    application = route.options["mount"].of.application
+    return f"  ({getattr(application, '__qualname__', type(application).__qualname__)})"

@@ -9,7 +9,7 @@ import traceback
 from typing import Any
 
 from fastnet.app import App
-from fastnet.cli.load import AppFailed, LoadError, load_app
+from fastnet.cli.load import AppFailed, LoadError, Target, load_app
 from fastnet.server import StartError
 from fastnet.server.children import described
 
@@ -18,18 +18,18 @@ __all__ = ["load_for_worker", "settings_of"]
 EXIT_USAGE = 2
 
 
-def load_for_worker(place: str) -> App:
-    """The app at ``module:name``. Raises :class:`~fastnet.server.StartError`."""
+def load_for_worker(target: Target) -> App:
+    """The app of a target. Raises :class:`~fastnet.server.StartError`."""
     try:
-        return load_app(place)
+        return load_app(target)
     except LoadError as error:
         raise StartError(str(error), code=EXIT_USAGE) from None
     except AppFailed as error:
         raise StartError(str(error), traceback=error.traceback) from error
 
 
-def settings_of(place: str) -> dict[str, Any]:
-    """``App(settings=)`` of the app at ``module:name``, which a process of its own imports.
+def settings_of(target: Target) -> dict[str, Any]:
+    """``App(settings=)`` of a target's app, which a process of its own imports.
 
     Raises :class:`~fastnet.server.StartError` when it cannot be imported there.
     """
@@ -38,25 +38,25 @@ def settings_of(place: str) -> dict[str, Any]:
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        _answer(place, writing)
+        _answer(target, writing)
     os.close(writing)
     with os.fdopen(reading, "rb") as stream:
         answer = stream.read()
     _, status = os.waitpid(pid, 0)
     if not answer:
-        raise StartError(f"the process that imported {place} {described(status)}")
+        raise StartError(f"the process that imported {target.app} {described(status)}")
     found: dict[str, Any] | StartError = pickle.loads(answer)
     if isinstance(found, StartError):
         raise found
     return found
 
 
-def _answer(place: str, descriptor: int) -> None:
+def _answer(target: Target, descriptor: int) -> None:
     """In the child: write what was found, and end without what a process does at its end."""
     code = 1
     try:
         try:
-            found: object = load_for_worker(place).settings
+            found: object = load_for_worker(target).settings
         except StartError as error:
             found = error
         try:

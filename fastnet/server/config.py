@@ -221,7 +221,24 @@ class Config(ListenerSettings):
     """All settings of a server; those of a listener are the defaults of each."""
 
     # --- what
-    app: str | None = _setting(None, TEXT, "the app to serve when none is named, as module:app", "app")
+    app: str | None = _setting(
+        None, TEXT, "the app to serve when none is named, as module:app or module:create_app()", "app"
+    )
+    app_dir: str | None = _setting(None, FILE, "folder that the app is looked for in before all others", "app")
+    factory: bool = _setting(False, FLAG, "module:app is a function without arguments that makes the app", "app")
+    interface: str = _setting(
+        "auto",
+        choice("auto", "fastnet", "asgi", "wsgi"),
+        "what the app is: ours, an ASGI 3 or a WSGI application; auto finds out",
+        "app",
+    )
+    lifespan: str = _setting(
+        "auto",
+        choice("auto", "on", "off"),
+        "lifespan of an ASGI application; on: it has to have one; off: it is not told",
+        "app",
+    )
+    wsgi_threads: int = _setting(40, INTEGER, "requests at once in a worker's WSGI application", "app", least=1)
     env_file: str | None = _setting(
         None, FILE, "file of variables, NAME=value; .env in the current folder with --debug or --reload", "app"
     )
@@ -272,7 +289,7 @@ class Config(ListenerSettings):
     worker_jitter: float = _setting(0.1, PART, "part by which the three limits above differ between workers", "workers")
     pid_file: str | None = _setting(None, FILE, "file to write the process id to", "workers")
     reload: bool = _setting(False, FLAG, "restart when a source file changes (development)", "workers")
-    reload_paths: tuple[str, ...] = _setting((), LIST, "folders to watch; the current one", "workers")
+    reload_paths: tuple[str, ...] = _setting((), LIST, "folders to watch; the current one and app_dir", "workers")
 
     # --- the whole process
     limit_memory: int = _setting(512 * 1024**2, SIZE, "bytes that a worker's connections may keep in buffers", "limits")

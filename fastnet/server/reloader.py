@@ -49,7 +49,7 @@ def is_configuration(path: str) -> bool:
 
 
 class Watcher:
-    """The process that watches the files below some folders (the current one without any), from when it is made."""
+    """The process that watches the files below some folders, from when it is made."""
 
     def __init__(self, paths: Sequence[str]) -> None:
         self._channel, theirs = Channel.pair()
@@ -61,7 +61,7 @@ class Watcher:
                 signal.signal(number, signal.SIG_IGN)
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            _watch(paths or (os.getcwd(),), theirs, supervisor, since)
+            _watch(paths, theirs, supervisor, since)
         theirs.close()
 
     def fileno(self) -> int:

@@ -13,6 +13,7 @@ import os
 import selectors
 import signal
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -42,6 +43,11 @@ TICK: Final = 1.0
 
 # Seconds that running requests get when a source file has changed.
 EDITING_DRAIN: Final = 1.0
+
+
+def _watched(config: Config) -> Sequence[str]:
+    """The folders in which a change restarts the worker."""
+    return config.reload_paths or (os.getcwd(), *(() if config.app_dir is None else (config.app_dir,)))
 
 
 class Supervisor:
@@ -114,7 +120,7 @@ class Supervisor:
         if config.reload:
             # Connections wait while a worker is restarted, or its code mended.
             self.listening.listen(config.listeners)
-            self._watcher = Watcher(config.reload_paths)
+            self._watcher = Watcher(_watched(config))
             self._selector.register(self._watcher, selectors.EVENT_READ)
         self.posts = [Post() for _ in range(workers)]
         if given is None:
