@@ -445,16 +445,19 @@ cdef class Http2Exchange(Exchange):
 
     cdef int send_data(self, const char* data, Py_ssize_t size, object owner) except -1:
         cdef Connection connection = <Connection>self.connection
+        cdef Http2Connection machine = self.carrier.machine
         cdef bytes kept = owner if isinstance(owner, bytes) else None
-        cdef ssize_t queued
+        cdef Stream* stream
         if self.gone or self.ended or size == 0 or self.is_head or not status_has_body(self.status):
             return 1
-        queued = self.carrier.machine.send_data(self.stream_id, data, size, False, kept)
+        machine.send_data(self.stream_id, data, size, False, kept)
         self.bytes_sent += size
-        if self.carrier.machine.out.size > STREAM_HIGH_WATER:
+        if machine.out.size > STREAM_HIGH_WATER:
             connection.flush()
         connection.flush_soon()
-        return 0 if queued > STREAM_HIGH_WATER or connection.congested() else 1
+        # Asked after the flush: what it has emptied was told already, and would not be told again.
+        stream = table_find(&machine.streams, self.stream_id)
+        return 0 if (stream is not NULL and stream.queued > STREAM_HIGH_WATER) or connection.congested() else 1
 
     cdef int end(self, list trailers) except -1:
         cdef Http2Carrier carrier = self.carrier

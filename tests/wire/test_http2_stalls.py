@@ -56,6 +56,11 @@ def app(seen: Seen) -> App:
         finally:
             seen.events.append("stream closed")
 
+    @app.get("/pieces")
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(4):
+            yield b"x" * 1_000_000
+
     @app.post("/whole")
     async def whole(body: bytes) -> int:
         return len(body)
@@ -137,6 +142,19 @@ def test_a_slow_reader_is_not_stalled(hurried: Live) -> None:
             hurried.run(asyncio.sleep(SHORT / 8))
         peer.ended(stream)
     assert hurried.settle()["timeouts"] == 0
+
+
+def test_large_pieces_go_through_windows_that_are_wide_open(server: Live) -> None:
+    # A piece that is gone as soon as it was given must not be waited for.
+    with H2Peer(server.port, window=1 << 24) as peer:
+        peer.machine.increment_flow_control_window(1 << 24)
+        for _ in range(3):
+            stream = peer.request("GET", "/pieces")
+            assert peer.status(stream) == 200
+            size = 0
+            while size < 4_000_000:
+                size += len(peer.take(stream))
+            peer.ended(stream)
 
 
 def test_silence_is_answered_by_goaway(app: App) -> None:
