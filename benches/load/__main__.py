@@ -9,7 +9,7 @@ from benches.load import latency, load, machine, memory, peers, report, restart,
 from benches.load.processes import raise_file_limit
 from benches.load.report import Section
 from benches.load.runner import Plan
-from benches.load.scenarios import ALL, BY_NAME, TLS, Scenario
+from benches.load.scenarios import ALL, ASGI, BY_NAME, TLS, Scenario
 from benches.load.servers import catalog
 
 KINDS = ("scenarios", "memory", "routes", "latency", "switches", "workers", "restart")
@@ -19,7 +19,7 @@ PRODUCTION = ("tls", "switches", "workers", "restart")
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benches.load", description=__doc__)
-    parser.add_argument("what", nargs="?", default="scenarios", choices=(*KINDS, "tls", "production", "all"))
+    parser.add_argument("what", nargs="?", default="scenarios", choices=(*KINDS, "tls", "asgi", "production", "all"))
     parser.add_argument("--scenarios", default="all", help=f"some of {','.join(BY_NAME)}, or all")
     parser.add_argument("--servers", default=None, help=f"some of {','.join(catalog.BY_NAME)}, or all")
     parser.add_argument("--reps", type=int, default=None, help="repetitions (5; 2 when quick)")
@@ -55,6 +55,7 @@ def _measure(options: argparse.Namespace, cores: machine.Cores) -> list[Section]
     kinds: dict[str, Callable[[], list[Section]]] = {
         "scenarios": lambda: scenarios(_scenarios(options.scenarios)),
         "tls": lambda: scenarios(TLS),
+        "asgi": lambda: scenarios(ASGI),
         "memory": lambda: memory.run(options.servers, plan, quick=quick),
         "routes": lambda: routes.run(options.servers, plan, quick=quick),
         "latency": lambda: latency.run(options.servers, plan, quick=quick),

@@ -34,6 +34,11 @@ def python() -> Path:
     return HOME / "venv" / "bin" / "python"
 
 
+def packages() -> Path:
+    """Where ``install`` puts the peers' distributions."""
+    return HOME / "venv" / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+
+
 def require_command(name: str) -> None:
     """Raises NotAvailable when a system command is missing."""
     if shutil.which(name) is None:

@@ -1,11 +1,14 @@
--- Arguments after "--": depth, method, body. Prints what it counted as one line of JSON at the end.
+-- Arguments after "--": depth, method, a file with the body. Prints what it counted as one line of JSON at the end.
 
 local batch
 
 function init(args)
   local depth = tonumber(args[1])
   wrk.method = args[2]
-  if args[3] and args[3] ~= "" then wrk.body = args[3] end
+  local file = assert(io.open(args[3], "rb"))
+  local body = file:read("*a")
+  file:close()
+  if body ~= "" then wrk.body = body end
   batch = string.rep(wrk.format(), depth)
 end
 

@@ -4,7 +4,8 @@ A scenario is data only. What a protocol other than HTTP/1.1 needs (another load
 ``Scenario.protocol``: see ``protocols.py``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -68,6 +69,10 @@ class Scenario:
     protocol: str = "http1"
     baseline: str = "floor"
     """The server that the others are divided by."""
+    application: str = ""
+    """The module of servers/ whose ASGI application every server runs; empty where each has one of its own."""
+    needs: tuple[str, ...] = ()
+    """Distributions of peers.txt that the application imports."""
 
 
 HELLO = answer(200, TEXT, b"Hello, World!")
@@ -187,6 +192,84 @@ TLS = (
     ),
 )
 
+KIB = 1024
+EVENT = b"data: " + b"." * 92 + b"\n\n"
+EVENTS = 1000
+assert len(EVENT) == 100
+
+
+def numbered(size: int) -> bytes:
+    """That many bytes, of which no two blocks of 256 are alike."""
+    blocks = (number.to_bytes(4, "big") + bytes(range(4, 256)) for number in range(-(-size // 256)))
+    return b"".join(blocks)[:size]
+
+
+def _application(plain: str, name: str, title: str, application: str, *needs: str) -> Scenario:
+    """The question of a plain scenario put to an ASGI application."""
+    (scenario,) = [scenario for scenario in PLAIN if scenario.name == plain]
+    return replace(scenario, name=name, title=title, application=application, needs=needs, baseline="uvicorn")
+
+
+def _upload(size: int, connections: int) -> Scenario:
+    """The answer is how many bytes came; a probe asks for their digest, which would cost more than receiving them."""
+    body = numbered(size)
+    octets = (("Content-Type", "application/octet-stream"),)
+    return Scenario(
+        f"asgi-in-{size // KIB}k",
+        f"raw ASGI, POST of {size // KIB} KiB, read whole",
+        Request("/length", "POST", octets, body),
+        answer(200, TEXT, str(size).encode()),
+        probes=(
+            Probe(Request("/digest", "POST", octets, body), answer(200, TEXT, sha256(body).hexdigest().encode())),
+            Probe(Request("/length", "POST", octets, body[:-1]), answer(200, TEXT, str(size - 1).encode())),
+        ),
+        connections=connections,
+        baseline="uvicorn",
+        application="asgi_app",
+    )
+
+
+def _download(size: int, connections: int) -> Scenario:
+    return Scenario(
+        f"asgi-out-{size // KIB}k",
+        f"raw ASGI, GET answered with {size // KIB} KiB in one piece",
+        Request(f"/bytes/{size}"),
+        answer(200, "application/octet-stream", numbered(size)),
+        connections=connections,
+        baseline="uvicorn",
+        application="asgi_app",
+    )
+
+
+ASGI = (
+    _application("hello", "asgi", 'raw ASGI, GET / answered "Hello, World!"', "asgi_app"),
+    _application("browser", "asgi-browser", "raw ASGI, GET / with a browser's head of 12 fields", "asgi_app"),
+    _application("hello", "starlette", 'Starlette, GET / answered "Hello, World!"', "starlette_app", "starlette"),
+    replace(
+        _application("hello", "starlette-json", "Starlette, GET /json, JSON", "starlette_app", "starlette"),
+        request=Request("/json"),
+        expected=answer(200, JSON, b'{"message":"Hello, World!"}'),
+    ),
+    _application(
+        "typed", "fastapi-typed", "FastAPI, GET /users/42?verbose=true, typed, JSON", "fastapi_app", "fastapi"
+    ),
+    _application("post", "fastapi-post", "FastAPI, POST /users, 100 bytes of JSON, JSON", "fastapi_app", "fastapi"),
+    _upload(64 * KIB, 16),
+    _upload(1024 * KIB, 8),
+    _download(64 * KIB, 16),
+    _download(1024 * KIB, 8),
+    Scenario(
+        "asgi-stream",
+        f"raw ASGI, GET answered with {EVENTS} chunks of {len(EVENT)} bytes",
+        Request("/events"),
+        answer(200, "text/event-stream; charset=utf-8", EVENT * EVENTS),
+        connections=8,
+        baseline="uvicorn",
+        application="asgi_app",
+    ),
+)
+"""One ASGI application under each server, in one environment: what differs is the server."""
+
 WORK_TURNS = 4500
 WORK = Scenario(
     "work",
@@ -197,5 +280,5 @@ WORK = Scenario(
 )
 """For what is measured in requests a second: a load generator takes little of the machine beside it."""
 
-ALL = (*PLAIN, *TLS)
+ALL = (*PLAIN, *TLS, *ASGI)
 BY_NAME = {scenario.name: scenario for scenario in ALL}

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from benches.load.report import Verdict
 from benches.load.runner import Result
+from benches.load.scenarios import ASGI
 
 Results = Mapping[str, Mapping[str, Result]]
 """By scenario, then by server."""
@@ -72,6 +73,18 @@ def _browser(results: Results) -> list[Verdict]:
     return [_verdict("browser: more than hello", 2.0, extra, " µs", remark)]
 
 
+def _asgi(results: Results, scenario: str) -> list[Verdict]:
+    """The same application under us and under the others."""
+    to_uvicorn = {"asgi": 0.6, "asgi-browser": 0.6, "asgi-stream": 0.7}
+    if scenario.startswith(("starlette", "fastapi")):
+        verdicts = [_ratio(results, scenario, "uvicorn", 1.0, "to uvicorn", below=True)]
+    else:
+        verdicts = [_ratio(results, scenario, "uvicorn", to_uvicorn.get(scenario, 0.8), "to uvicorn")]
+    if not scenario.startswith("asgi-") or scenario == "asgi-browser":
+        verdicts.append(_ratio(results, scenario, "granian-asgi", 1.0, "to Granian", below=True))
+    return verdicts
+
+
 def of_scenarios(results: Results, scenarios: Sequence[str]) -> dict[str, list[Verdict]]:
     """The targets of the scenarios that were asked for, by scenario."""
     verdicts = {
@@ -89,4 +102,5 @@ def of_scenarios(results: Results, scenarios: Sequence[str]) -> dict[str, list[V
         "tls": [_ratio(results, "tls", "nginx", 1.3, "to nginx")],
         "handshakes": [_ratio(results, "handshakes", "nginx", 1.3, "to nginx")],
     }
+    verdicts |= {scenario.name: _asgi(results, scenario.name) for scenario in ASGI}
     return {name: verdicts.get(name, []) for name in scenarios}

@@ -33,7 +33,7 @@ from benches.load import (
     wrk,
 )
 from benches.load.latency import percentile_99
-from benches.load.scenarios import BY_NAME, HELLO, TLS, Request
+from benches.load.scenarios import ASGI, BY_NAME, HELLO, TLS, Request
 from benches.load.servers import catalog
 from benches.load.swarm import Swarm
 from fastnet.server.config import Config
@@ -467,6 +467,56 @@ def test_wrong_answers_over_tls_are_found(name: str, first: int, tmp_path: Path)
     (result,) = runner.run_scenario(BY_NAME[name], [server], PLAN)
     assert result.fault.startswith("disqualified: ")
     assert "Moon" in result.fault or "answer errors" in result.fault
+
+
+# --- one ASGI application under several servers
+
+RAW = [scenario.name for scenario in ASGI if not scenario.needs]
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_fastnet_answers_every_raw_application(name: str) -> None:
+    with ExitStack() as stack:
+        standing = runner.start(stack, catalog.FASTNET, BY_NAME[name], NO_PINNING)
+        assert standing.answer_size > len(BY_NAME[name].expected.body or b"")
+
+
+@needs_wrk
+def test_bodies_that_are_no_argument_of_a_program_are_sent_whole() -> None:
+    # The answer is the length that came: another one would be of another size, or no answer at all.
+    scenario = BY_NAME["asgi-in-1024k"]
+    (result,) = runner.run_scenario(scenario, [catalog.FASTNET], PLAN)
+    assert result.fault == ""
+    assert len(scenario.request.body) == 1024 * 1024
+    assert result.samples[0].requests > scenario.connections
+
+
+def test_body_that_is_counted_and_not_kept_is_found(tmp_path: Path) -> None:
+    (tmp_path / "careless.py").write_text(
+        "import hashlib\n"
+        "from fastnet import App, Request\n"
+        "app = App()\n"
+        "@app.post('/length')\n"
+        "async def length(request: Request) -> str:\n"
+        "    return str(len(await request.body()))\n"
+        "@app.post('/digest')\n"
+        "async def digest(request: Request) -> str:\n"
+        "    return hashlib.sha256(bytes(len(await request.body()))).hexdigest()\n"
+    )
+    argv = ["env", f"PYTHONPATH={machine.ROOT}", sys.executable, "-m", "fastnet", "run", "careless:app", "--port"]
+    server = catalog.Server(
+        "careless", "careless", lambda launch: [*argv, str(launch.port)], frozenset({"asgi-in-64k"}), cwd=tmp_path
+    )
+    with ExitStack() as stack, pytest.raises(client.WrongAnswer, match="/digest"):
+        runner.start(stack, server, BY_NAME["asgi-in-64k"], NO_PINNING)
+
+
+def test_applications_are_those_that_every_server_can_be_given() -> None:
+    for scenario in ASGI:
+        assert (catalog.APPS / f"{scenario.application}.py").exists()
+        assert set(scenario.needs) <= set(peers.pinned())
+        able = {server.name for server in catalog.ALL if scenario.name in server.scenarios}
+        assert {"fastnet", "uvicorn", "granian-asgi"} <= able
 
 
 # --- switches, workers, restarts

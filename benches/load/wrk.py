@@ -3,6 +3,7 @@
 import json
 import resource
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,10 +58,13 @@ def run(port: int, scenario: Scenario, seconds: float, *, core: Place, scheme: s
     for name, value in request.headers:
         argv += ["--header", f"{name}: {value}"]
     argv += [f"{scheme}://127.0.0.1:{port}{request.path}", "--", str(scenario.depth), request.method]
-    argv += [request.body.decode("utf-8")]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     try:
-        with on_core(core):
+        # One argument of a program may be 128 KiB on Linux; a body may be more.
+        with tempfile.NamedTemporaryFile() as body, on_core(core):
+            body.write(request.body)
+            body.flush()
+            argv.append(body.name)
             finished = subprocess.run(argv, capture_output=True, text=True, timeout=whole + GRACE, check=False)
     except subprocess.TimeoutExpired as error:
         raise LoadFailed(f"wrk did not end {GRACE:.0f} s after its time") from error

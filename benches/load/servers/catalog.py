@@ -9,7 +9,7 @@ from benches.load import peers
 from benches.load.certificate import Certificate
 from benches.load.machine import Place
 from benches.load.processes import Process
-from benches.load.scenarios import Scenario
+from benches.load.scenarios import ASGI, Scenario
 
 APPS = Path(__file__).resolve().parent
 ROOT = APPS.parents[2]
@@ -20,6 +20,9 @@ HELLO = frozenset({"hello", "pipelined", "browser"})
 EVERY = HELLO | {"typed", "post"}
 HTTPS = frozenset({"tls", "handshakes"})
 HTTP2 = frozenset({"h2", "h2c"})
+GREETINGS = frozenset({"asgi", "asgi-browser"})
+"""What a server of fixed bytes can answer of an application's scenarios."""
+APPLICATIONS = frozenset(scenario.name for scenario in ASGI)
 
 NGINX = """daemon off;
 pid {scratch}/nginx.pid;
@@ -80,10 +83,13 @@ class Server:
 
     def start(self, launch: Launch, core: Place) -> Process:
         """Raises ServerFailed, or peers.NotAvailable with the reason."""
-        for requirement in self.needs:
+        for requirement in (*self.needs, *launch.scenario.needs):
             peers.require(requirement)
         env = {"BENCH_ROUTES": str(launch.routes)}
         env |= {f"FASTNET_{name.upper()}": value for name, value in launch.settings.items()}
+        if launch.scenario.application:
+            # An application meets the same packages under each server.
+            env |= {"BENCH_APPLICATION": launch.scenario.application, "PYTHONPATH": str(peers.packages())}
         return Process(self.command(launch), core=core, cwd=self.cwd, env=env)
 
 
@@ -121,7 +127,7 @@ def _nginx(launch: Launch) -> list[str]:
 
 def _fastnet(module: str) -> Callable[[Launch], list[str]]:
     def command(launch: Launch) -> list[str]:
-        app = f"benches.load.servers.{module}:app"
+        app = f"benches.load.servers.{'mounted_app' if launch.scenario.application else module}:app"
         argv = [sys.executable, "-m", "fastnet", "run", app, "--host", "127.0.0.1", "--port", str(launch.port)]
         if launch.tls is not None:
             argv += ["--tls-cert", str(launch.tls.cert), "--tls-key", str(launch.tls.key)]
@@ -130,8 +136,9 @@ def _fastnet(module: str) -> Callable[[Launch], list[str]]:
     return command
 
 
-def _uvicorn(app: str, http: str) -> Callable[[Launch], list[str]]:
+def _uvicorn(module: str, http: str) -> Callable[[Launch], list[str]]:
     def command(launch: Launch) -> list[str]:
+        app = f"{launch.scenario.application or module}:app"
         argv = [str(peers.python()), "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(launch.port)]
         argv += ["--workers", "1", "--loop", "uvloop", "--http", http, "--interface", "asgi3", "--ws", "none"]
         argv += ["--no-access-log", "--log-level", "warning", "--no-server-header", "--no-proxy-headers"]
@@ -142,8 +149,9 @@ def _uvicorn(app: str, http: str) -> Callable[[Launch], list[str]]:
     return command
 
 
-def _granian(app: str, interface: str) -> Callable[[Launch], list[str]]:
+def _granian(module: str, interface: str) -> Callable[[Launch], list[str]]:
     def command(launch: Launch) -> list[str]:
+        app = f"{launch.scenario.application or module}:app"
         argv = [str(peers.python()), "-m", "granian", app, "--host", "127.0.0.1", "--port", str(launch.port)]
         argv += ["--interface", interface, "--workers", "1", "--runtime-threads", "1", "--loop", "uvloop"]
         argv += ["--http", "1", "--no-ws", "--no-access-log", "--log-level", "warning", "--backlog", "4096"]
@@ -156,9 +164,15 @@ def _script(name: str) -> Callable[[Launch], list[str]]:
     return lambda launch: [str(peers.python()), name, str(launch.port)]
 
 
-FLOOR = Server("floor", "C epoll loop", _floor, EVERY, live=False)
+FLOOR = Server("floor", "C epoll loop", _floor, EVERY | GREETINGS, live=False)
 FASTNET = Server(
-    "fastnet", "fastnet", _fastnet("fastnet_app"), EVERY | HTTPS | HTTP2, cwd=ROOT, routes=True, streams=True
+    "fastnet",
+    "fastnet",
+    _fastnet("fastnet_app"),
+    EVERY | HTTPS | HTTP2 | APPLICATIONS,
+    cwd=ROOT,
+    routes=True,
+    streams=True,
 )
 
 PRELOADED = replace(FASTNET, title="fastnet, with grpcio imported", command=_fastnet("preloaded_app"))
@@ -166,33 +180,33 @@ PRELOADED = replace(FASTNET, title="fastnet, with grpcio imported", command=_fas
 ALL = (
     FLOOR,
     FASTNET,
-    Server("nginx", "nginx, fixed answer", _nginx, HELLO | HTTPS | HTTP2),
+    Server("nginx", "nginx, fixed answer", _nginx, HELLO | HTTPS | HTTP2 | GREETINGS),
     Server("socketify", "socketify, def handlers", _script("socketify_app.py"), EVERY, needs=("socketify",)),
     Server(
         "uvicorn",
-        "uvicorn, raw ASGI, httptools, uvloop",
-        _uvicorn("asgi_app:app", "httptools"),
-        HELLO | HTTPS,
+        "uvicorn, ASGI, httptools, uvloop",
+        _uvicorn("asgi_app", "httptools"),
+        HELLO | HTTPS | APPLICATIONS,
         streams=True,
         needs=("uvicorn", "httptools", "uvloop"),
     ),
     Server(
         "uvicorn-zttp",
-        "uvicorn, raw ASGI, zttp, uvloop",
-        _uvicorn("asgi_app:app", "zttp"),
+        "uvicorn, ASGI, zttp, uvloop",
+        _uvicorn("asgi_app", "zttp"),
         HELLO,
         streams=True,
         needs=("uvicorn", "zttp", "uvloop"),
     ),
     Server(
         "granian-asgi",
-        "Granian, raw ASGI",
-        _granian("asgi_app:app", "asgi"),
-        HELLO,
+        "Granian, ASGI",
+        _granian("asgi_app", "asgi"),
+        HELLO | APPLICATIONS,
         streams=True,
         needs=("granian", "uvloop"),
     ),
-    Server("granian-rsgi", "Granian, RSGI", _granian("rsgi_app:app", "rsgi"), HELLO, needs=("granian", "uvloop")),
+    Server("granian-rsgi", "Granian, RSGI", _granian("rsgi_app", "rsgi"), HELLO, needs=("granian", "uvloop")),
     Server(
         "aiohttp",
         "aiohttp on uvloop, pydantic",
@@ -205,7 +219,7 @@ ALL = (
     Server(
         "blacksheep",
         "BlackSheep on uvicorn, pydantic",
-        _uvicorn("blacksheep_app:app", "httptools"),
+        _uvicorn("blacksheep_app", "httptools"),
         EVERY,
         routes=True,
         needs=("blacksheep", "uvicorn", "httptools", "uvloop", "pydantic", "orjson"),
@@ -213,7 +227,7 @@ ALL = (
     Server(
         "fastapi",
         "FastAPI on uvicorn",
-        _uvicorn("fastapi_app:app", "httptools"),
+        _uvicorn("fastapi_app", "httptools"),
         EVERY,
         routes=True,
         needs=("fastapi", "uvicorn", "httptools", "uvloop", "pydantic"),
