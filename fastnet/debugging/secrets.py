@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import unquote_plus
 
-from fastnet.observability.masking import SECRET_KEYS, STARS
+from fastnet.observability.masking import SECRET_KEYS, STARS, QueryKeys
 
 __all__ = ["HIDDEN", "SECRET_KEYS", "is_secret", "mask_query", "mask_text"]
 
@@ -37,11 +37,11 @@ def mask_text(text: str) -> str:
     return _CREDENTIALS.sub(rf"\1\2{HIDDEN}", _VALUE.sub(rf"\1{HIDDEN}", text))
 
 
-def mask_query(query: str, keys: Collection[str] = SECRET_KEYS) -> str:
+def mask_query(query: str, keys: Iterable[str] = SECRET_KEYS) -> str:
     """A query as it came, with the values of ``keys`` and of names that sound secret hidden."""
+    masked = QueryKeys(keys)
     parts = []
     for part in query.split("&"):
         name, equals, _ = part.partition("=")
-        plain = unquote_plus(name)
-        parts.append(f"{name}={HIDDEN}" if equals and (plain.lower() in keys or is_secret(plain)) else part)
+        parts.append(f"{name}={HIDDEN}" if equals and (name in masked or is_secret(unquote_plus(name))) else part)
     return "&".join(parts)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+from urllib.parse import unquote_plus
 
-__all__ = ["SECRET_KEYS", "STARS", "Mask"]
+__all__ = ["SECRET_KEYS", "STARS", "Mask", "QueryKeys"]
 
 STARS: Final = "***"
 SECRET_KEYS: Final = (
@@ -33,17 +34,48 @@ _FIELDS: Final = re.compile(
 )
 
 
+# Within a URL or by itself: what begins a pair of a query, with its name; and a value, as far as it goes in a text.
+_NAME: Final = re.compile(r"""[?&;]([^?&;=#\s"'<>]+)=""")
+_VALUE: Final = re.compile(r"""[^&;#\s"'<>)\]}]*""")
+
+
+class QueryKeys:
+    """Keys of a query whose values are hidden: the rule of the engine's ``QueryMask``, for texts of Python's.
+
+    A name is one of them whatever its case and however it is percent-encoded.
+    """
+
+    def __init__(self, keys: Iterable[str] = SECRET_KEYS) -> None:
+        self._keys = frozenset(key.lower() for key in keys)
+
+    def __contains__(self, name: str) -> bool:
+        return unquote_plus(name).lower() in self._keys
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+
 class Mask:
     """Hides in texts the values of secret header fields, and in URLs those of the query keys ``keys``."""
 
     def __init__(self, keys: Iterable[str] = ()) -> None:
-        names = "|".join(re.escape(key) for key in keys)
-        self._query = re.compile(rf"([?&;](?:{names})=)[^&;#\s\"'<>)\]}}]+", re.IGNORECASE) if names else None
+        self._keys = QueryKeys(keys)
+
+    def _queries(self, text: str) -> str:
+        parts = []
+        at = 0
+        for found in _NAME.finditer(text):
+            # A URL may be the value of a pair in another.
+            if found.start() >= at and found[1] in self._keys:
+                parts += [text[at : found.end()], STARS]
+                value = _VALUE.match(text, found.end())
+                at = value.end() if value else found.end()
+        return "".join((*parts, text[at:])) if parts else text
 
     def text(self, text: str) -> str:
         """The text with ``***`` in place of what must not be shown."""
-        if self._query is not None and "=" in text:
-            text = self._query.sub(rf"\1{STARS}", text)
+        if self._keys and "=" in text:
+            text = self._queries(text)
         lowered = text.lower()
         if "authorization" in lowered or "cookie" in lowered:
             text = _FIELDS.sub(rf"\g<quote>\g<name>\g<quote>\g<between>{STARS}", text)

@@ -122,6 +122,8 @@ def test_exceptions() -> None:
         "GET https://a/b?x=1&token=hunter2&y=shown",
         "see /b?api_key=hunter2#shown",
         "'/b?TOKEN=hunter2'",
+        "/b?tok%65n=hunter2&y=shown",
+        "/b?next=/c?token=hunter2&y=shown",
     ],
 )
 def test_secrets_are_masked(text: str) -> None:

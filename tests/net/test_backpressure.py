@@ -10,16 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fastnet import App
+from tests.memory import resident
 from tests.wire.live import Live, live, until
 
 KERNEL = 8 << 20  # what socket buffers on both sides may hold, generously
-PAGE = os.sysconf("SC_PAGE_SIZE")
-
-
-def resident() -> int:
-    """Bytes of memory that this process has in use."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * PAGE
 
 
 def stands_still(live: Live, value: Callable[[], int]) -> int:
@@ -46,11 +40,11 @@ def test_a_stream_waits_for_its_reader(chunk: int) -> None:
             yield data
 
     with live(app) as server, server.peer(receive_buffer=64 << 10) as peer:
-        before = resident()
+        before = resident(os.getpid())
         peer.get("/")
         until(lambda: pulled > 0)
         assert stands_still(server, lambda: pulled) < KERNEL + 2 * chunk
-        assert resident() - before < 64 << 20
+        assert resident(os.getpid()) - before < 64 << 20
         # It goes on when the peer reads on.
         stood = pulled
         peer.until(b"\r\n\r\n")
@@ -117,12 +111,12 @@ def test_requests_wait_while_their_peer_reads_no_answers() -> None:
         return answer
 
     with live(app) as server, server.peer(receive_buffer=64 << 10) as peer:
-        before = resident()
+        before = resident(os.getpid())
         for _ in range(64):
             peer.get("/")
             server.run(asyncio.sleep(0.001))
         assert server.counters["requests"] < 8
-        assert resident() - before < 64 << 20
+        assert resident(os.getpid()) - before < 64 << 20
         for _ in range(64):
             assert len(peer.answer().body) == len(answer)
         assert server.counters["requests"] == 64

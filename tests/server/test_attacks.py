@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.loops import NAME
+from tests.memory import Growth
 from tests.server.service import WAIT, Client, Load, Service, running, until
 from tests.wire.tools import needs
 
@@ -49,12 +50,6 @@ async def upload(body: bytes) -> int:
 """
 
 
-def resident(service: Service) -> int:
-    """Resident bytes of the process."""
-    pages = int(Path(f"/proc/{service.pid}/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
-
-
 def sockets(service: Service) -> int:
     """How many sockets the process has open."""
     count = 0
@@ -62,32 +57,6 @@ def sockets(service: Service) -> int:
         with contextlib.suppress(OSError):
             count += os.readlink(descriptor).startswith("socket:")
     return count
-
-
-class Bounded:
-    """Watches a process grow."""
-
-    def __init__(self, service: Service) -> None:
-        self._service = service
-        self.before = self.most = resident(service)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def _watch(self) -> None:
-        while not self._ended.wait(0.02):
-            self.most = max(self.most, resident(self._service))
-
-    @property
-    def grown(self) -> int:
-        return self.most - self.before
-
-    def __enter__(self) -> Bounded:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join(WAIT)
 
 
 @contextlib.contextmanager
@@ -99,13 +68,14 @@ def beside(service: Service, growth: int) -> Iterator[Load]:
     load = Load(service.port, pause=0.005)
     with load.going(2):
         load.more(50)
-        with Bounded(service) as bounded:
-            yield load
-            load.more(50)
+        grown = Growth(service.pid)
+        yield load
+        load.more(50)
+        most = grown.most
     assert load.failures == []
     assert load.bodies == {"here"}
     assert load.slowest < PATIENCE
-    assert bounded.grown < growth, f"grown by {bounded.grown >> 10} KiB"
+    assert most < growth, f"grown by {most >> 10} KiB"
 
 
 def in_threads(count: int, attack: Callable[[], None]) -> list[threading.Thread]:

@@ -285,6 +285,9 @@ def test_development_without_what_it_takes(tmp_path: Path, monkeypatch: pytest.M
     [
         (["--tls-cert", "none.pem", "--tls-key", "none.pem"], "tls_cert: there is no file none.pem"),
         (["--tls-cert", "none.pem"], "tls_cert and tls_key belong together"),
+        (["--tls-cert", "service.py", "--tls-key", "service.py"], "tls_cert: service.py holds no certificate in PEM"),
+        (["--tls-cert", ".", "--tls-key", "."], "tls_cert: . cannot be read: Is a directory"),
+        (["--tls-crt", "none.pem"], "there is no flag --tls-crt; did you mean --tls-cert?"),
         (["--tls-min-version", "1.1"], "choose 1.2 or 1.3"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import ssl
 import subprocess
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 import pytest
 
 from fastnet import App, Request, Response
-from tests.net.test_backpressure import resident
+from tests.memory import resident
 from tests.wire.live import Live, live, until
 from tests.wire.tls import Files, Records, Seen, peer, served
 from tests.wire.tools import curl, needs
@@ -124,11 +125,11 @@ def test_a_slow_reader_gets_everything(server: Live, files: Files, target: str) 
 def test_a_big_answer_is_not_held_twice(server: Live, files: Files) -> None:
     size = 96 << 20
     with peer(server, files, receive_buffer=16 << 10) as slow:
-        before = resident()
+        before = resident(os.getpid())
         slow.get(f"/big?size={size}")
         assert slow.until(b"\r\n\r\n").startswith(b"HTTP/1.1 200")
         # The handler's bytes wait as they are, once.
-        assert resident() - before < size + (32 << 20)
+        assert resident(os.getpid()) - before < size + (32 << 20)
         assert len(slow.exactly(size)) == size
 
 
