@@ -26,14 +26,17 @@ class StuckWatch:
         # Seconds between two looks.
         self.interval = limit / 4 if limit else float("inf")
         self._last_look = 0.0
+        # When we went on the last time: silence before that is nobody's fault.
+        self._awake_since = 0.0
 
     def look(self, children: Iterable[Child], tick: float) -> None:
         """Abort those that stand still; their stacks go to standard error. ``tick``: the longest time between looks."""
         now = time.monotonic()
-        # When we were stopped ourselves, so were they (a terminal's Ctrl-Z, a frozen container).
-        stopped = now - self._last_look > max(tick, self._limit / 4) + 1.0
+        if now - self._last_look > max(tick, self._limit / 4) + 1.0:
+            # We were stopped ourselves, and so were they (a terminal's Ctrl-Z, a frozen container).
+            self._awake_since = now
         self._last_look = now
-        if not self._limit or stopped:
+        if not self._limit or now - self._awake_since <= self._limit:
             return
         for child in children:
             if not child.aborted and child.silent_for(now) > self._limit:

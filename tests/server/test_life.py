@@ -38,6 +38,20 @@ def test_a_worker_at_its_limit_is_replaced_without_a_broken_request(
         assert service.end() == 0
 
 
+def test_limits_of_workers_lie_apart(tmp_path: Path) -> None:
+    """Each worker draws its own, at most ``worker_jitter`` below: they do not go together."""
+    flags = ("--workers", "4", "--worker-max-requests", "1000", "--worker-jitter", "0.5")
+    with running(tmp_path, APP, *flags) as service:
+        service.ready(4)
+        with Load(service.port).going(8):
+            counts = service.wait_for(r"is replaced: it has answered (\d+) requests", 4)
+        reached = [int(count) for count in counts[:4]]
+        # The beat that notices comes some requests later.
+        assert all(count >= 500 for count in reached)
+        assert len(set(reached)) > 1
+        assert service.end() == 0
+
+
 def test_a_worker_that_is_told_to_stop_by_hand_is_replaced(tmp_path: Path) -> None:
     with running(tmp_path, APP, "--workers", "2") as service:
         service.ready(2)
@@ -78,6 +92,16 @@ def test_sighup_brings_new_code_to_preloaded_workers(tmp_path: Path) -> None:
         service.wait_for("all workers are new", 2)
         assert service.get("/version") == "three"
         assert service.end() == 0
+
+
+def test_what_preloaded_workers_share_is_out_of_the_collectors_sight(tmp_path: Path) -> None:
+    code = APP + "\nimport gc\n\n@app.get('/frozen')\nasync def frozen() -> int:\n    return gc.get_freeze_count()\n"
+    for flags, shared in (((), False), (("--preload",), True)):
+        with running(tmp_path, code, "--workers", "2", *flags) as service:
+            service.ready(2)
+            # All that the import made, at the least.
+            assert (int(service.get("/frozen")) > 10_000) is shared
+            assert service.end() == 0
 
 
 @pytest.mark.parametrize(

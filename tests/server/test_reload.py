@@ -59,6 +59,19 @@ def test_changes_bring_new_code_and_errors_are_waited_for(tmp_path: Path) -> Non
 
 
 @needs_watchfiles
+def test_a_template_counts_and_a_note_does_not(tmp_path: Path) -> None:
+    (tmp_path / "templates").mkdir()
+    with running(tmp_path, APP, "--reload") as service:
+        service.ready(1)
+        (tmp_path / "notes.txt").write_text("to do\n")
+        (tmp_path / "templates" / "page.html").write_text("<p>hello</p>\n")
+        assert service.wait_for("changed: (.*)") == ["templates/page.html"]
+        service.ready(2)
+        assert service.get("/version") == "one"
+        assert service.end() == 0
+
+
+@needs_watchfiles
 def test_a_first_start_that_fails_is_waited_for(tmp_path: Path) -> None:
     with running(tmp_path, "def broken(:\n", "--reload") as service:
         service.wait_for("waiting for a change")
