@@ -104,16 +104,25 @@ class Child:
 
 
 def fork_worker(page: Page, signals: SignalPipe, work: Callable[[Worker], int]) -> Child:
-    """Fork a process that does ``work`` and ends with its exit code; a line of the page is its own."""
+    """Fork a process that does ``work`` and ends with its exit code; a line of the page is its own.
+
+    Raises ``OSError`` when the system has no process, descriptor or memory to give.
+    """
     ours, theirs = Channel.pair()
     slot = page.unused()
-    slot.take()
     supervisor = os.getpid()
     sys.stdout.flush()
     sys.stderr.flush()
     # A signal for the child must not be written into our pipe, which it shares at first.
     with signals.blocked():
-        pid = os.fork()
+        slot.take()
+        try:
+            pid = os.fork()
+        except OSError:
+            slot.free()
+            ours.close()
+            theirs.close()
+            raise
         if pid == 0:
             code = EXIT_START
             try:

@@ -267,9 +267,14 @@ class Supervisor:
             return
         if self._trial is not None:
             self._trial.discard()
+            self._trial = None
         notify("RELOADING=1")
         log.info("reloading: trying whether the new code starts")
-        self._trial = Trial()
+        try:
+            self._trial = Trial()
+        except OSError as error:
+            notify("READY=1")
+            log.error("not reloaded, everything stays as it is: %s", error)
 
     def _hear_of_changes(self) -> None:
         """Source files have changed: new workers for old ones, which go first. Connections wait for them."""
@@ -336,7 +341,10 @@ class Supervisor:
     def _replace_next(self) -> None:
         post = self._replacements.next(self.posts)
         if post is not None:
-            post.successor = self._start(post)
+            try:
+                post.successor = self._start(post)
+            except OSError as error:
+                self._replacement_failed(post, f"a worker could not be started: {error}")
         elif self._replacements.rolled(self.posts):
             notify("READY=1")
             log.info("all workers are new")
@@ -344,7 +352,14 @@ class Supervisor:
     # --- workers
 
     def _man(self, post: Post) -> None:
-        post.current = self._start(post)
+        try:
+            post.current = self._start(post)
+        except OSError as error:
+            if not self._serving:
+                raise StartError(f"a worker could not be started: {error}") from None
+            now = time.monotonic()
+            delay = post.crashed(0.0, now)
+            log.error("a worker could not be started: %s; tried again in %g s", error, delay)
 
     def _start(self, post: Post) -> Child:
         """Fork a worker for a post."""
@@ -448,7 +463,7 @@ class Supervisor:
             return
         if child is post.successor:
             post.successor = None
-            self._replacement_failed(post, child, status)
+            self._replacement_failed(post, f"worker {child.pid} {_end_of(child, status)}")
             return
         post.current = None
         if post.successor is not None:
@@ -472,15 +487,14 @@ class Supervisor:
         self._failure = StartError(message, code=child.failure_code or EXIT_START, traceback=child.traceback)
         self._stop("a worker could not be started")
 
-    def _replacement_failed(self, post: Post, child: Child, status: int) -> None:
-        text = _end_of(child, status)
+    def _replacement_failed(self, post: Post, reason: str) -> None:
         if self._replacements.rolling:
             self._replacements.clear()
             notify("READY=1")
-            log.error("not reloaded, the other workers stay: worker %d %s", child.pid, text)
+            log.error("not reloaded, the other workers stay: %s", reason)
         else:
             self._replacements.retry(post)
-            log.error("not replaced, tried again in %g s: worker %d %s", RETRY, child.pid, text)
+            log.error("not replaced, tried again in %g s: %s", RETRY, reason)
 
 
 def _end_of(child: Child, status: int) -> str:

@@ -1,8 +1,9 @@
-"""Workers that stand still: what waits for them is served by others, and they are killed in the end."""
+"""Workers that stand still, and none to be had: what waits for them is served by others, in the end."""
 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from contextlib import ExitStack
 from pathlib import Path
@@ -90,3 +91,23 @@ def test_a_supervisor_that_was_stopped_with_its_workers_kills_none(tmp_path: Pat
         assert len(service.workers) == 2
         assert "stood still" not in service.log
         assert service.end() == 0
+
+
+def test_a_supervisor_that_gets_nothing_from_the_system_keeps_what_it_has(tmp_path: Path) -> None:
+    with running(tmp_path, APP, "--workers", "2", "--sockets", "shared") as service:
+        first, second = service.ready(2).workers
+        soft, hard = resource.prlimit(service.pid, resource.RLIMIT_NOFILE)
+        # It may open nothing any more.
+        resource.prlimit(service.pid, resource.RLIMIT_NOFILE, (3, hard))
+        service.tell(signal.SIGHUP)
+        service.wait_for("not reloaded, everything stays as it is: ")
+        os.kill(first, signal.SIGKILL)
+        service.wait_for("a worker could not be started: .*Too many open files; tried again in 1 s")
+        assert service.get() == str(second)
+        resource.prlimit(service.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        service.ready(3)
+        assert service.get() in map(str, service.workers)
+        service.tell(signal.SIGHUP)
+        service.wait_for("all workers are new")
+        assert service.end() == 0
+        assert "Traceback" not in service.log
