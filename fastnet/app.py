@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from fastnet.admin import add_admin_routes
 from fastnet.arguments import Provider
+from fastnet.asgi.hosted import Hosted, Receive, Scope, Send
 from fastnet.asgi.mount import behind_middleware, lifespans_of
 from fastnet.background import BackgroundTasks
 from fastnet.endpoints import Fallbacks, endpoint_of, engine_route, plain_endpoint
@@ -106,6 +107,7 @@ class App(Routes):
         self._prepared: Dispatcher | None = None
         self._ready = True
         self.shutting_down = False
+        self._hosted = Hosted(self)
         super().__init__(dependencies=dependencies, middleware=middleware)
 
     @property
@@ -250,7 +252,16 @@ class App(Routes):
         """A server on the running loop: ``async with app.serve(port=0) as server: server.url``."""
         return Server(self, Config.load(settings, app_settings=self.settings))
 
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The app as an ASGI 3 application: for the servers of others, and for their test clients."""
+        await self._hosted(scope, receive, send)
+
     # --- what the engine needs
+
+    @property
+    def grpc_methods(self) -> tuple[str, ...]:
+        """The paths of all gRPC methods."""
+        return () if self._grpc is None else self._grpc.methods
 
     def prepare(self) -> None:
         """Build in advance for the next one that serves: workers that are forked share what was built."""

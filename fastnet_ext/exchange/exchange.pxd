@@ -125,6 +125,10 @@ cdef class Responder:
     cdef int on_gone(self, Exchange x, int why) except -1
     # What was queued has left: send_data may go on.
     cdef int on_writable(self, Exchange x) except -1
+    # Where the carrier frames messages itself (x.carries_messages), in place of on_data in a tunnel: one message,
+    # str or bytes; and its end, by the peer's close code, 1006 when it left without one. Nothing can be sent after it.
+    cdef int on_message(self, Exchange x, object message) except -1
+    cdef int on_close(self, Exchange x, int code, str reason) except -1
     # The server stops: end in good time what would go on for long. May be said more than once.
     cdef int on_drain(self, Exchange x) except -1
 
@@ -192,11 +196,13 @@ cdef class Exchange:
     cdef HeaderBlock head
     cdef Span path                      # the target's path, still percent-encoded
     cdef Span query                     # without the question mark
-    cdef uint8_t version                # 10, 11 or 20
+    cdef uint8_t version                # 10, 11, 20 or 30
     cdef int64_t content_length         # -1 unknown
     cdef bint is_head                   # the answer's body is not sent
     cdef bint wants_websocket           # Upgrade: websocket, or extended CONNECT
     cdef bint wants_continue            # Expect: 100-continue, not yet answered
+    # A WebSocket's hand-shake and frames are the carrier's: what its tunnel takes and brings are messages.
+    cdef bint carries_messages
     cdef Route route
     cdef uint32_t param_count
     cdef Span params[MAX_PARAMS]        # raw values, offsets into head.arena
@@ -292,6 +298,9 @@ cdef class Exchange:
     # Answer with `head` and hand the byte stream over: 101 on HTTP/1, 200 on extended CONNECT.
     # Afterwards input goes to responder.on_data and send_data writes as it is.
     cdef int open_tunnel(self, ResponseHead head) except -1
+    # In a tunnel that carries messages: one of them (1 and 0 as send_data has it), and the Close that ends the answer.
+    cdef int send_message(self, bint text, const char* data, Py_ssize_t size, object owner) except -1
+    cdef int send_close(self, int code, str reason) except -1
     # Give up: RST_STREAM, or the connection is closed.
     cdef int abort(self, int code) except -1
     cdef int pause_body(self) except -1

@@ -67,6 +67,12 @@ cdef class Responder:
     cdef int on_writable(self, Exchange x) except -1:
         return 0
 
+    cdef int on_message(self, Exchange x, object message) except -1:
+        return 0
+
+    cdef int on_close(self, Exchange x, int code, str reason) except -1:
+        return 0
+
     cdef int on_drain(self, Exchange x) except -1:
         return 0
 
@@ -346,6 +352,12 @@ cdef class Exchange:
         raise NotImplementedError
 
     cdef int open_tunnel(self, ResponseHead head) except -1:
+        raise NotImplementedError
+
+    cdef int send_message(self, bint text, const char* data, Py_ssize_t size, object owner) except -1:
+        raise NotImplementedError
+
+    cdef int send_close(self, int code, str reason) except -1:
         raise NotImplementedError
 
     cdef int abort(self, int code) except -1:

@@ -228,9 +228,9 @@ cdef class Call:
 
     @property
     def http_version(self):
-        """"1.0", "1.1" or "2"."""
-        if self.x.version == 20:
-            return "2"
+        """"1.0", "1.1", "2" or "3"."""
+        if self.x.version >= 20:
+            return "2" if self.x.version == 20 else "3"
         return "1.0" if self.x.version == 10 else "1.1"
 
     @property

@@ -933,33 +933,9 @@ cdef class Connection(Member):
         return self.flush()
 
     cdef int look_at_answer(self, Exchange x, double elapsed, double late) except -1:
-        cdef double now = self.loop_state.now
-        cdef double seconds
-        if x.status or x.gone or x.ended:
-            return 0
-        if x.waits_for is None and (not x.started or x.body_mode == BODY_STREAM):
-            return 0
-        if x.waits_for is not None:
-            seconds = self.queue_time
-        else:
-            seconds = x.route.timeout if x.route.timeout >= 0 else self.service.handler_timeout
-        if seconds == 0:
-            return 0
-        if x.deadline == 0:
-            x.deadline = now + seconds
-            return 0
-        x.deadline += late
-        if x.body_waiter is not None and not x.overdue:
-            # The handler waits for its peer, whose body has limits of its own.
-            x.deadline += elapsed
-        if now < x.deadline:
-            return 0
-        if x.waits_for is not None:
-            x.deadline = 0
-            return self.service.dispatcher.shed(x)
-        if not x.overdue:
-            self.loop_state.counts.timeouts += 1
-        return self.service.dispatcher.expire(x, seconds, now, 2 * self.loop_state.sweep_interval)
+        return self.loop_state.look_at_answer(
+            x, self.service.dispatcher, self.service.handler_timeout, elapsed, late
+        )
 
     cdef double body_timeout_of(self, Exchange x) noexcept:
         if x.route is None or x.route.timeout_body < 0:

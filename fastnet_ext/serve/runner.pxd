@@ -80,13 +80,17 @@ cdef class RunnerPool:
     # Run a coroutine for an exchange; at once when that is possible. The runner may be done.
     cdef Runner run(self, AsyncEndpoint endpoint, Exchange x, object coroutine)
     cdef int _hand_over(self, Runner runner) except -1
-    cdef Runner _spawn(self, AsyncEndpoint endpoint, Exchange x, object coroutine)
+    # In a Task of its own, with that contextvars.Context.
+    cdef Runner _spawn(self, AsyncEndpoint endpoint, Exchange x, object coroutine, object context)
     # Have at least `count` runners parked by the next turn of the loop.
     cdef int replenish(self, int count) except -1
 
 
 # What the loop of `local` is answering at this moment, seen from any thread; None when it is at something else.
 cdef Exchange current_exchange(LoopLocal local)
+
+# A copy of the current context in which `current_request_id` knows the loop.
+cdef object context_on(LoopLocal local)
 
 # A copy of the current context that knows its request: for what runs in another thread or outlives this step.
 cdef object context_for(Exchange x)

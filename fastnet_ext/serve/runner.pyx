@@ -280,6 +280,12 @@ def executor_of(Exchange exchange not None):
     return exchange.connection.local.executor
 
 
+cdef object context_on(LoopLocal local):
+    cdef object context = contextvars.copy_context()
+    context.run(LOCAL.set, local)
+    return context
+
+
 cdef object context_for(Exchange x):
     cdef object context = contextvars.copy_context()
     context.run(BOUND.set, x)
@@ -318,7 +324,6 @@ cdef int raise_current() except -1:
     return -1
 
 
-@cython.final
 cdef class RunnerPool:
     """The runners of one event loop; ``limit`` is how many wait parked."""
 
@@ -335,7 +340,7 @@ cdef class RunnerPool:
         cdef Step step = STEP_OVER
         cdef object task
         if not self.in_batch or PyList_GET_SIZE(self.parked) == 0:
-            return self._spawn(endpoint, x, coroutine)
+            return self._spawn(endpoint, x, coroutine, self.base_context.copy())
         runner = <Runner>self.parked.pop()
         runner.endpoint = endpoint
         runner.exchange = x
@@ -372,12 +377,12 @@ cdef class RunnerPool:
             PyContext_Exit(context)
         return 0
 
-    cdef Runner _spawn(self, AsyncEndpoint endpoint, Exchange x, object coroutine):
+    cdef Runner _spawn(self, AsyncEndpoint endpoint, Exchange x, object coroutine, object context):
         cdef Runner runner = Runner(self)
         runner.endpoint = endpoint
         runner.exchange = x
         runner.coroutine = coroutine
-        runner.context = self.base_context.copy()
+        runner.context = context
         runner.task = asyncio.Task(runner, loop=self.local.loop, context=runner.context)
         runner.task._log_destroy_pending = False
         if coroutine is None:
@@ -387,7 +392,7 @@ cdef class RunnerPool:
     cdef int replenish(self, int count) except -1:
         if self.eager and not self.closed:
             while len(self.parked) + self.starting < count:
-                self._spawn(None, None, None)
+                self._spawn(None, None, None, self.base_context.copy())
         return 0
 
     def close(self):

@@ -26,7 +26,9 @@ from fastnet_ext.serve.http cimport HttpEndpoint
 from fastnet_ext.serve.json cimport JsonEncoder
 from fastnet_ext.serve.plan cimport CallPlan
 from fastnet_ext.serve.runner cimport AsyncEndpoint, Runner, RunnerPool
-from fastnet_ext.serve.websocket_driver cimport WebSocketDriver, as_exception, new_driver, ready
+from fastnet_ext.serve.websocket_driver cimport WebSocketDriver, as_exception, ready
+from fastnet_ext.serve.websocket_frames cimport new_frame_driver
+from fastnet_ext.serve.websocket_messages cimport new_message_driver
 from fastnet_ext.websocket.handshake cimport (
     accept_key, check_request, choose_subprotocol, offered_subprotocols, origin_is_of_host, request_key, same_origin,
 )
@@ -102,8 +104,12 @@ cdef class WebSocketEndpoint(Endpoint):
     cdef int check(self, Exchange x) except -1:
         cdef const char* why = NULL
         cdef bint upgrade = x.version < 20
-        cdef int status = check_request(x.head, upgrade, &why)
+        cdef int status
         cdef dict headers = {}
+        if x.carries_messages:
+            # Who frames the messages has checked the rest of the hand-shake.
+            return self.check_origin(x)
+        status = check_request(x.head, upgrade, &why)
         if not status and upgrade and (x.version < 11 or x.content_length != 0):
             # RFC 6455, 4.1. A body would have to be read before the protocol changes (RFC 9110, 7.8).
             status = 400
@@ -159,7 +165,10 @@ cdef WebSocket new_websocket(WebSocketEndpoint endpoint, Exchange x):
     cdef WebSocket ws = WebSocket.__new__(WebSocket)
     Call.__init__(ws, x)
     ws.endpoint = endpoint
-    ws.driver = new_driver(x, endpoint.limits)
+    if x.carries_messages:
+        ws.driver = new_message_driver(x, endpoint.limits)
+    else:
+        ws.driver = new_frame_driver(x, endpoint.limits)
     x.call = ws
     x.responder = ws.driver
     return ws
@@ -372,7 +381,7 @@ cdef class WebSocket(Call):
             subprotocol = choose_subprotocol(self.head, self.endpoint.subprotocols)
         elif subprotocol not in offered_subprotocols(self.head):
             raise ValueError(f"the client does not offer the subprotocol {subprotocol!r}")
-        if upgrade:
+        if upgrade and not x.carries_messages:
             fields.append((b"upgrade", b"websocket"))
             fields.append((b"sec-websocket-accept", accept_key(request_key(self.head))))
         if subprotocol is not None:

@@ -2,7 +2,6 @@ from typing import Any, Self, final
 
 from fastnet_ext.exchange.exchange import Responder
 
-@final
 class WebSocketDriver(Responder): ...
 
 @final

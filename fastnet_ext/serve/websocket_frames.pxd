@@ -1,0 +1,42 @@
+"""A WebSocket over a tunnel of bytes: input -> machine -> queue of messages, output, and the close."""
+
+from fastnet_ext.core.buffer cimport Buffer
+from fastnet_ext.exchange.exchange cimport Exchange
+from fastnet_ext.serve.websocket_driver cimport WebSocketDriver
+from fastnet_ext.websocket.session cimport Limits, Session
+
+
+cdef enum:
+    # Messages of one piece of input that a waiting handler gets at once; for those after them it waits for
+    # its turn of the loop, so that one peer's many small messages do not keep the others waiting.
+    DIRECT_MESSAGES = 256
+    # Payloads from here on go to the carrier from where they are.
+    SEND_THROUGH = 16 * 1024
+    # What an idle connection keeps of the memory for its output.
+    KEPT_OUTPUT = 4096
+
+
+cdef class FrameDriver(WebSocketDriver):
+    # --- the machine, and what it and `send` wrote that the carrier does not have yet
+    cdef Session session
+    cdef Buffer out
+
+    # --- input. `carry` holds bytes that came after the queue was full (or before the hand-shake was
+    # answered, over HTTP/2); they are read, and `input_ended` acted on, when there is room again.
+    cdef Buffer carry
+    cdef bint input_ended
+    cdef bint resume_scheduled
+    # The peer pings us while `congested`: no input until it takes output, since nobody waits for room for a Pong.
+    cdef bint throttled
+
+    cdef Py_ssize_t _read(self, Exchange x, char* data, size_t size, bint direct) except -1
+    cdef int _note_limit(self, Exchange x) except -1
+    cdef int _message(self, bint direct) except -1
+    cdef int _peer_closed(self, Exchange x, bint direct) except -1
+    cdef int _input_over(self, Exchange x) except -1
+    cdef int _flush(self, Exchange x) except -1
+    cdef int _schedule_resume(self, Exchange x) except -1
+    cdef bint _has_room(self) noexcept
+
+
+cdef FrameDriver new_frame_driver(Exchange x, Limits limits)

@@ -1,0 +1,6 @@
+from typing import final
+
+from fastnet_ext.serve.websocket_driver import WebSocketDriver
+
+@final
+class FrameDriver(WebSocketDriver): ...

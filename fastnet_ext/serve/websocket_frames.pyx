@@ -1,0 +1,257 @@
+# cython: freethreading_compatible=True
+"""Drives one WebSocket connection over a tunnel: the carrier's bytes through the machine to the handler and back."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
+from libc.stdint cimport int64_t, uint16_t
+
+from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_consume, buffer_free, buffer_init
+from fastnet_ext.exchange.exchange cimport Exchange
+from fastnet_ext.exchange.limits cimport LIMIT_FRAGMENTS, LIMIT_MESSAGE
+from fastnet_ext.serve.waiter cimport Waiter
+from fastnet_ext.serve.websocket_driver cimport ABNORMAL_CLOSURE, MESSAGE_TOO_BIG, POLICY_VIOLATION, WebSocketDriver
+from fastnet_ext.websocket.frames cimport HEADER_MAX
+from fastnet_ext.websocket.session cimport Event, Limits, Role, Session, new_session
+
+# Seconds that the peer may take to answer our Close.
+cdef double CLOSE_TIMEOUT = 10.0
+
+
+cdef FrameDriver new_frame_driver(Exchange x, Limits limits):
+    cdef FrameDriver driver = FrameDriver.__new__(FrameDriver)
+    driver.session = new_session(Role.SERVER, limits)
+    driver.waiter = Waiter(x.connection.local.runners)
+    return driver
+
+
+@cython.final
+cdef class FrameDriver(WebSocketDriver):
+    def __cinit__(self):
+        buffer_init(&self.out)
+        buffer_init(&self.carry)
+
+    def __dealloc__(self):
+        buffer_free(&self.out)
+        buffer_free(&self.carry)
+
+    # --- what the carrier tells
+
+    cdef int on_data(self, Exchange x, char* data, Py_ssize_t size) except -1:
+        cdef Py_ssize_t used = 0
+        if not self.accepted and x.version < 20:
+            return 0
+        if self.accepted and self.carry.size == 0:
+            used = self._read(x, data, size, True)
+        if used < size:
+            if buffer_append(&self.carry, data + used, size - used) < 0:
+                raise MemoryError()
+        self._note_held(x)
+        return self._balance_input(x)
+
+    cdef int on_end(self, Exchange x) except -1:
+        # The end of the exchange drops its references to us, which may be the only ones.
+        cdef FrameDriver alive = self
+        if not self.accepted and x.version < 20:
+            return 0    # of the request, whose connection goes on
+        if self.carry.size or not self.accepted:
+            self.input_ended = True
+            return 0
+        return alive._input_over(x)
+
+    cdef int on_gone(self, Exchange x, int why) except -1:
+        self.session.receive_end()
+        buffer_free(&self.carry)
+        return WebSocketDriver.on_gone(self, x, why)
+
+    cdef int on_writable(self, Exchange x) except -1:
+        self.throttled = False
+        return WebSocketDriver.on_writable(self, x)
+
+    cdef int opened(self, Exchange x) except -1:
+        WebSocketDriver.opened(self, x)
+        if self.carry.size or self.input_ended:
+            self._schedule_resume(x)
+        return 0
+
+    # --- input
+
+    cdef bint _has_room(self) noexcept:
+        return not self.throttled and self._has_places()
+
+    cdef Py_ssize_t _read(self, Exchange x, char* data, size_t size, bint direct) except -1:
+        """Run the machine over input as long as there is room; how much of it is used up."""
+        cdef size_t used = 0, consumed = 0
+        cdef int stepped = 0
+        cdef bint pinged = False
+        cdef Event event
+        while used < size and self._has_room():
+            event = self.session.next(&self.out, data + used, size - used, &consumed)
+            used += consumed
+            if event == Event.NEED_DATA:
+                break
+            if event == Event.MESSAGE:
+                stepped += 1
+                self._message(direct and stepped <= DIRECT_MESSAGES)
+            elif event == Event.PING:
+                pinged = True
+            elif event == Event.CLOSE:
+                self._peer_closed(x, direct)
+            elif event == Event.FAILED:
+                self._note_limit(x)
+                self._peer_closed(x, direct)
+            if x.ended or x.gone:
+                return size
+        self._flush(x)
+        if pinged and self.congested:
+            self.throttled = True
+        return used
+
+    cdef int _note_limit(self, Exchange x) except -1:
+        """Count and log a failure that is a limit's doing."""
+        cdef Session session = self.session
+        if session.close_code == MESSAGE_TOO_BIG:
+            x.connection.over_limit(LIMIT_MESSAGE, <double>session.message_limit, MESSAGE_TOO_BIG)
+        elif session.close_code == POLICY_VIOLATION:
+            x.connection.over_limit(LIMIT_FRAGMENTS, <double>session.fragment_limit, POLICY_VIOLATION)
+        return 0
+
+    cdef int _message(self, bint direct) except -1:
+        cdef Session session = self.session
+        cdef object message
+        if not self._wants_messages():
+            return 0
+        if session.is_text:
+            message = PyUnicode_DecodeUTF8(session.message, session.message_size, NULL)
+        else:
+            message = PyBytes_FromStringAndSize(session.message, session.message_size)
+        return self._push(message, len(message), direct)
+
+    cdef int _note_held(self, Exchange x) except -1:
+        return x.hold(<int64_t>(self.held + self.carry.size + self.session.held() + self.out.size))
+
+    cdef int _balance_input(self, Exchange x) except -1:
+        """Also of the carry, which goes on before the carrier does."""
+        if x.ended or x.gone:
+            buffer_free(&self.carry)
+            return 0
+        if self.carry.size or not self._has_room():
+            if not self.paused:
+                self.paused = x.body_paused = True
+                x.pause_body()
+        if not self.paused or self.throttled or not self.accepted:
+            return 0
+        if not self._is_low():
+            return 0
+        if self.carry.size or self.input_ended:
+            return self._schedule_resume(x)
+        self.paused = x.body_paused = False
+        return x.resume_body()
+
+    cdef int _schedule_resume(self, Exchange x) except -1:
+        if not self.resume_scheduled:
+            self.resume_scheduled = True
+            x.connection.local.loop.call_soon(self._resume, x)
+        return 0
+
+    def _resume(self, Exchange x):
+        cdef Py_ssize_t used
+        self.resume_scheduled = False
+        if x.ended or x.gone:
+            return
+        used = self._read(x, self.carry.data, self.carry.size, False)
+        buffer_consume(&self.carry, used)
+        if self.carry.size == 0:
+            buffer_free(&self.carry)
+            if self.input_ended and not x.ended:
+                self._input_over(x)
+                return
+        self._balance_input(x)
+
+    # --- sending
+
+    cdef object send_message(self, Exchange x, bint text, const char* data, Py_ssize_t size, object owner):
+        cdef char header[HEADER_MAX]
+        cdef int used
+        if not self.session.can_send():
+            raise self.disconnect()
+        if size < SEND_THROUGH:
+            self.session.send_message(&self.out, text, data, size)
+            return self._pushed(x)
+        used = self.session.message_header(text, size, header)
+        if buffer_append(&self.out, header, used) < 0:
+            raise MemoryError()
+        self._flush(x)
+        self.congested = x.send_data(data, size, owner) == 0
+        return self._pushed(x)
+
+    cdef object send_ping(self, Exchange x, const char* data, Py_ssize_t size):
+        if not self.session.can_send():
+            raise self.disconnect()
+        self.session.send_ping(&self.out, data, size)
+        return self._pushed(x)
+
+    cdef object _pushed(self, Exchange x):
+        self._flush(x)
+        return WebSocketDriver._pushed(self, x)
+
+    cdef int _flush(self, Exchange x) except -1:
+        if self.out.size:
+            self.congested = x.send_data(self.out.data, self.out.size, None) == 0
+            self.out.size = 0
+            if self.out.capacity > KEPT_OUTPUT:
+                buffer_free(&self.out)
+        return 0
+
+    # --- the end
+
+    cdef int close(self, Exchange x, uint16_t code, str reason) except -1:
+        cdef Py_ssize_t size = 0
+        cdef const char* text = PyUnicode_AsUTF8AndSize(reason, &size)
+        if self.close_code or not self.session.can_send():
+            return 0
+        self.session.send_close(&self.out, code, text, size)
+        self._note_close(x, code, reason)
+        self._flush(x)
+        # The peer's Close may stand behind messages that nobody will take.
+        self._drop_messages()
+        self._balance_input(x)
+        if self.receiving:
+            self.waiter.wake(False)
+        self.timer = x.connection.local.loop.call_later(CLOSE_TIMEOUT, self._close_timed_out, x)
+        return 0
+
+    def _close_timed_out(self, Exchange x):
+        self.timer = None
+        if not x.gone:
+            x.end(None)
+        self._wake_senders()
+        if self.handler_done:
+            x.finish()
+
+    cdef int _peer_closed(self, Exchange x, bint direct) except -1:
+        """A Close frame came, or the peer broke the rules: our last frame is in `out`."""
+        cdef Session session = self.session
+        cdef bint first = not self.close_code
+        cdef str reason
+        if first:
+            reason = PyUnicode_DecodeUTF8(session.close_reason, session.close_reason_size, NULL)
+            self._note_close(x, session.close_code, reason)
+        self._flush(x)
+        self._stop_timer()
+        x.end(None)
+        if first:
+            self._release_handler(x, False, direct)
+        return self._wake_senders()
+
+    cdef int _input_over(self, Exchange x) except -1:
+        """The peer will send no more, and no Close came: it is gone, as far as WebSocket goes."""
+        cdef bint first = not self.close_code
+        self.session.receive_end()
+        self._stop_timer()
+        if first:
+            self._note_close(x, ABNORMAL_CLOSURE, "")
+        x.end(None)
+        if first:
+            self._release_handler(x, True, False)
+        return self._wake_senders()
