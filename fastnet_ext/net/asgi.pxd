@@ -91,6 +91,7 @@ cdef class AsgiExchange(Exchange):
     cdef bint input_paused
     cdef bint receiving         # the server is being asked for more
     cdef object reader          # the server's Task, while it is that which asks
+    cdef bint interrupted       # and was told to stop
     cdef object pump            # Task, None until somebody needs it
     cdef object resumed         # future of the pump while input is paused, None
     cdef Progress reading       # of the body

@@ -234,9 +234,13 @@ cdef class AsgiConnection(Member):
 cdef object address_in(object scope, str name):
     """(host, port) of an address in a scope; None where it has none of that form: Unix sockets."""
     cdef object found = scope.get(name)
-    if not isinstance(found, (tuple, list)) or len(found) != 2 or not isinstance(found[0], str):
+    cdef object host, port
+    if not isinstance(found, (tuple, list)) or len(found) != 2:
         return None
-    return (found[0], found[1]) if isinstance(found[1], int) and found[0] else None
+    host, port = found
+    if isinstance(port, str) and port.isdecimal():
+        port = int(port)    # Granian's are text
+    return (host, port) if isinstance(host, str) and host and isinstance(port, int) else None
 
 
 async def carry(AsgiService service not None, scope, receive, send):
@@ -260,7 +264,7 @@ async def carry(AsgiService service not None, scope, receive, send):
             try:
                 message = await receive()
             except asyncio.CancelledError:
-                if x.reader is not None or asyncio.current_task().uncancel() > 0:
+                if not x.interrupted or asyncio.current_task().uncancel() > 0:
                     raise
                 # It was our own, and has arrived: what is late is answered. See _stop_reading.
                 break
@@ -466,8 +470,8 @@ cdef class AsgiExchange(Exchange):
     cdef int _stop_reading(self) except -1:
         """Let the server's Task go on if it waits for a body."""
         if self.reader is not None:
-            reader, self.reader = self.reader, None
-            reader.cancel()
+            self.interrupted = True
+            self.reader.cancel()
         return 0
 
     cdef int _start_pump(self) except -1:

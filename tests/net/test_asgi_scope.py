@@ -74,7 +74,14 @@ def test_versions(version: str | None, told: str) -> None:
 
 @pytest.mark.parametrize(
     ("client", "told"),
-    [(["192.0.2.7", 1], ["192.0.2.7", 1]), (None, None), (["", 0], None), (["/run/sock", None], None), ("odd", None)],
+    [
+        (["192.0.2.7", 1], ["192.0.2.7", 1]),
+        (("::1", "80"), ["::1", 80]),
+        (None, None),
+        (["", 0], None),
+        (["/run/sock", None], None),
+        ("odd", None),
+    ],
 )
 def test_clients(client: Any, told: Any) -> None:
     assert seen(client=client)["client"] == told
