@@ -1,0 +1,1 @@
+"""A Django project: sessions and users in SQLite, forms, files, streams, async views."""
