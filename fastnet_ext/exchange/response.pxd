@@ -38,6 +38,7 @@ cdef class Stream(Response):
     """A streamed body: an iterable or async iterable of chunks."""
 
     cdef MutableHeaders _trailers   # None until asked for
+    cdef public bint untyped        # without a Content-Type it is sent without one: its first chunk says nothing
 
     # What is sent after the body: (name, value) pairs, None when there are none. Raises ValueError.
     cdef list trailer_fields(self)

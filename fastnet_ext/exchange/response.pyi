@@ -69,6 +69,7 @@ class Response:
     def drop_length(self) -> None: ...
 
 class Stream(Response):
+    untyped: bool
     @property
     def trailers(self) -> MutableHeaders: ...
     def __init__(

@@ -14,7 +14,7 @@ from fastnet_ext.exchange.exchange cimport BODY_LATE, Exchange, LoopLocal
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.exchange.request cimport Request
 from fastnet_ext.serve.asgi_messages cimport body_of, head_of, pairs
-from fastnet_ext.serve.asgi_scope cimport AsgiApplication, http_scope
+from fastnet_ext.serve.asgi_scope cimport HTTP_EXTENSIONS, AsgiApplication, http_scope
 from fastnet_ext.serve.asgi_websocket cimport start_websocket
 from fastnet_ext.serve.http cimport HttpEndpoint
 from fastnet_ext.serve.runner cimport AsyncEndpoint, Runner, RunnerPool
@@ -212,6 +212,7 @@ cdef class AsgiHttp(Responder):
             self.receivers = []
         self.receivers.append(future)
         if self.request_over:
+            # Behind middleware a streamed answer has a responder of its own, whose end tells us: `answered`.
             if x.responder is None:
                 x.responder = self
         else:
@@ -242,8 +243,8 @@ cdef class AsgiHttp(Responder):
     def set_result(self, result):
         self.wake_receivers()
 
-    async def answered(self, error):
-        """As `Exchange.cleanups`: the answer that went elsewhere is over, or given up."""
+    def answered(self):
+        """The answer goes elsewhere and is complete, or nobody takes the rest: ``receive`` says so from now on."""
         self.complete()
 
     # --- sending
@@ -472,12 +473,16 @@ cdef class Sending:
 
 # --- behind middleware
 
-def request_side(AsgiApplication of not None, Request request not None):
-    """The scope and the ``receive`` of a request whose answer goes elsewhere: through middleware.
+def request_side(AsgiApplication of not None, Request request not None, close):
+    """The scope of a request whose answer goes elsewhere, through middleware, and who receives for it.
 
-    Takes the place of the exchange's clean-ups.
+    ``close(error)`` returns the coroutine that runs once the request is answered, whatever became of the
+    application's answer. The extensions by which an application answers in other ways than by head and body are
+    not offered.
     """
     cdef AsgiHttp call = AsgiHttp.__new__(AsgiHttp)
+    cdef dict scope = http_scope(of, request.x)
     call.x = request.x
-    request.x.cleanups = call.answered
-    return http_scope(of, request.x), call.receive
+    request.x.cleanups = close
+    scope["extensions"] = {name: value for name, value in scope["extensions"].items() if name not in HTTP_EXTENSIONS}
+    return scope, call

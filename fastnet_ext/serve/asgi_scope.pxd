@@ -13,6 +13,9 @@ cdef class AsgiApplication:
     cdef public dict state
 
 
+# Ways to answer beside head and body; a constant.
+cdef dict HTTP_EXTENSIONS
+
 # The scopes of a request whose route ends in the rest of the path: "/old/{path:path}".
 cdef dict http_scope(AsgiApplication of, Exchange x)
 cdef dict websocket_scope(AsgiApplication of, Exchange x)

@@ -250,7 +250,7 @@ async def send_stream(HttpEndpoint endpoint, Exchange x, iterable, ResponseHead 
         source = iterate_in_threads(iter(source), x)
     x.responder = CancelTask(asyncio.current_task())
     try:
-        if head is not None and head.has_type:
+        if head is not None and (head.has_type or (response is not None and response.untyped)):
             x.send_head(head, head.content_length)
         if not x.gone and (not x.is_head or not x.status):
             async for item in source:

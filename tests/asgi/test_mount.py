@@ -145,6 +145,26 @@ def test_the_task_goes_on_after_the_answer_behind_middleware() -> None:
         server.notes.wait()
 
 
+def test_middleware_may_drop_a_stream() -> None:
+    async def application(scope: Message, receive: Receive, send: Send) -> None:
+        await receive()
+        await send(START)
+        for _ in range(5):
+            await send(body(b"unseen", more=True))
+        assert await receive() == {"type": "http.disconnect"}
+
+    app = App()
+
+    @app.middleware
+    async def ours(request: Request, call_next: CallNext) -> Response:
+        await call_next(request)
+        return Response("mine")
+
+    with serving(application, app=app) as server, server.peer() as peer:
+        assert peer.get("/").answer().body == b"mine"
+        assert not server.notes.wait().errors
+
+
 def test_messages_out_of_order_raise_behind_middleware() -> None:
     async def application(scope: Message, receive: Receive, send: Send) -> None:
         await send(body(b"first"))
