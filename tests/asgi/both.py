@@ -23,7 +23,7 @@ from tests.loops import NAME
 from tests.wire.certificates import Files, issue
 from tests.wire.live import WAIT, Live, live, until
 
-__all__ = ["WAYS", "Pair", "Way", "files_of", "pair", "served", "uvicorn_serves"]
+__all__ = ["OF_SERVERS", "WAYS", "Pair", "Way", "files_of", "pair", "served", "uvicorn_serves"]
 
 # Hosts stand in links, ports change: all tests call the server by this name.
 HOST = "service.example"
