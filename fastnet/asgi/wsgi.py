@@ -22,6 +22,8 @@ from typing import Any, Final
 from wsgiref.types import WSGIApplication
 from wsgiref.util import FileWrapper
 
+from fastnet.server.threads import WSGI_REQUESTS
+
 from .types import Message, Receive, Scope, Send
 from .wsgi_objects import BodyReader, ErrorLog, Head, check_bytes, environ_of
 
@@ -61,7 +63,7 @@ class WSGI:
         kind = scope["type"]
         if kind == "http":
             if self._executor is None:
-                self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix="wsgi")
+                self._executor = ThreadPoolExecutor(self.threads, thread_name_prefix=WSGI_REQUESTS)
             await _Call(self.application, scope, receive, send).run(self._executor)
         elif kind == "lifespan":
             await self._lifespan(receive, send)

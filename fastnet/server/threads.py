@@ -13,11 +13,14 @@ from typing import Final
 from fastnet.debugging.frames import short_path
 from fastnet.debugging.stacks import thread_stack
 
-__all__ = ["HANDLERS", "OFFLOADED", "busy_threads", "threads_left"]
+__all__ = ["HANDLERS", "OFFLOADED", "WSGI_REQUESTS", "busy_threads", "threads_left"]
 
-# Names of the threads that run `def` handlers, and what `asyncio.to_thread` is given.
+# Names of the threads that run `def` handlers, what `asyncio.to_thread` is given, and WSGI applications.
 HANDLERS: Final = "fastnet"
 OFFLOADED: Final = "asyncio"
+WSGI_REQUESTS: Final = "wsgi"
+
+PREFIXES: Final = tuple(f"{name}_" for name in (HANDLERS, OFFLOADED, WSGI_REQUESTS))
 
 # Seconds between two looks.
 LOOK: Final = 0.05
@@ -35,7 +38,7 @@ async def threads_left(deadline: float) -> list[str]:
 def busy_threads() -> list[str]:
     """What each thread of the pools is at that works: what was called, by name and place, and where it stands."""
     frames = sys._current_frames()
-    pooled = [one for one in threading.enumerate() if one.name.startswith((f"{HANDLERS}_", f"{OFFLOADED}_"))]
+    pooled = [one for one in threading.enumerate() if one.name.startswith(PREFIXES)]
     found = [_work_of(frames.get(thread.ident or 0)) for thread in pooled]
     return [text for text in found if text is not None]
 

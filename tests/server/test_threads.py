@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 from pathlib import Path
@@ -92,6 +93,25 @@ def test_a_handler_that_never_returns_does_not_hold_up_the_end(
         assert service.log.count("the lifespan has ended") == int(workers)
         assert "is killed" not in service.log
         assert "stopped" in service.log.splitlines()[-1]
+
+
+WSGI = """
+import sys, time
+
+def app(environ, start_response):
+    print("it computes", file=sys.stderr, flush=True)
+    while True:
+        time.sleep(0.05)
+"""
+
+
+def test_a_wsgi_application_that_never_returns(tmp_path: Path) -> None:
+    with running(tmp_path, WSGI, "--timeout-drain", "300ms", "--interface", "wsgi") as service:
+        with Client(service.port) as client:
+            client.send()
+            service.wait_for("it computes")
+            assert service.end() == 0
+        assert re.search(LEFT + r".*, at service.py:\d+ in app: time.sleep\(0.05\)", service.log)
 
 
 def test_app_run_ends_as_well(tmp_path: Path) -> None:
