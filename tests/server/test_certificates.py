@@ -13,7 +13,7 @@ import trustme
 from cryptography.x509 import load_der_x509_certificate, load_pem_x509_certificate
 
 from tests.server.service import APP, Client, Load, alive, running, until
-from tests.wire.certificates import Files, issue
+from tests.wire.tls import Files, issue
 
 SLOW = (
     APP

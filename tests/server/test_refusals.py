@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from tests.server.service import APP, PLAIN, ROOT, WAIT
-from tests.wire.certificates import issue
+from tests.wire.tls import issue
 
 # What asks for one process, for a supervisor, and for one that imports the app itself.
 MODES = [("--workers", "1"), ("--workers", "2"), ("--workers", "2", "--preload"), ("--supervise", "always")]
