@@ -127,6 +127,7 @@ class _Call:
         self._head: Head | None = None
         self._head_sent = False
         self._left: int | None = None
+        self._close: Callable[[], object] | None = None
         self._body_ended = False
         self._error: BaseException | None = None
 
@@ -225,12 +226,12 @@ class _Call:
                 "wsgi.file_wrapper": FileWrapper,
             }
             result = self.application(environ, self.start_response)
+            self._close = getattr(result, "close", None)
             try:
                 self._answer(result)
             finally:
-                close = getattr(result, "close", None)
-                if close is not None:
-                    close()
+                if self._close is not None:
+                    self._close()
         except _ClientLeft:
             log.debug("the client of %s %s has left", self.scope["method"], self.scope["path"])
         except SystemExit as error:
@@ -322,7 +323,9 @@ class _Call:
                 self._chunks.append(data)
                 self._unsent += len(data)
             self._complete = not more
-            self._tell_loop()
+            # Where nothing is to be closed the thread has finished in a moment: once is enough.
+            if more or self._close is not None:
+                self._tell_loop()
 
     def _tell_loop(self) -> None:
         if not self._woken:

@@ -6,6 +6,7 @@ import io
 import logging
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import quote, unquote_to_bytes
 from wsgiref.util import is_hop_by_hop
@@ -70,6 +71,8 @@ def environ_of(scope: Scope) -> dict[str, Any]:
 def _paths(path: str, raw_path: bytes, root_path: str) -> tuple[str, str]:
     """SCRIPT_NAME and PATH_INFO. ``root_path`` is the begin of the path, or a proxy has cut it off already."""
     root_path = root_path.rstrip("/")
+    if not root_path and b"%" not in raw_path:
+        return "", raw_path.decode("latin-1")
     root = root_path.encode("utf-8", "surrogateescape")
     whole = unquote_to_bytes(raw_path)
     # Where bytes were no UTF-8 the two may differ; then the decoded path has the last word on what is below the root.
@@ -80,13 +83,20 @@ def _paths(path: str, raw_path: bytes, root_path: str) -> tuple[str, str]:
     return root.decode("latin-1"), whole.decode("latin-1")
 
 
+@lru_cache(256)
+def _key_of(raw_name: bytes) -> str | None:
+    """The key of a field. `X_User` would arrive as what a proxy's `X-User` is: None, as with gunicorn and nginx."""
+    if b"_" in raw_name:
+        return None
+    name = raw_name.decode("latin-1").upper().replace("-", "_")
+    return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
+
+
 def _add_headers(environ: dict[str, Any], headers: Any) -> None:
     for raw_name, raw_value in headers:
-        # `X_User` would arrive as what a proxy's `X-User` is: such names are dropped, as gunicorn and nginx do.
-        if b"_" in raw_name:
+        key = _key_of(raw_name)
+        if key is None:
             continue
-        name = raw_name.decode("latin-1").upper().replace("-", "_")
-        key = name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
         value = raw_value.decode("latin-1")
         if key in environ:
             # HTTP/2 may cut a Cookie into several fields (RFC 9113, 8.2.3); others are lists (RFC 9110, 5.3).
