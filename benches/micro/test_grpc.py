@@ -16,9 +16,10 @@ from fastnet.grpc import GrpcServer
 from fastnet_ext.exchange.exchange import Route
 from fastnet_ext.exchange.memory import MemoryConnection, MemoryExchange
 from fastnet_ext.grpc.framing import frame
-from fastnet_ext.net.connection import Connection, Service
+from fastnet_ext.net.accepted import AcceptedConnection
 from fastnet_ext.net.loop_state import LoopState
 from fastnet_ext.net.protocols import OnePort
+from fastnet_ext.net.service import Service
 from tests.protos import greeter
 
 pb, _ = greeter()
@@ -132,7 +133,7 @@ def test_connection(benchmark: Any, loop: asyncio.AbstractEventLoop, kind: str) 
     app = App()
     app.grpc.method(PATH.decode(), inline=kind == "inline")(quick if kind == "inline" else say_hello)
     state = LoopState(loop)
-    connection = Connection(state, Service(app.build(), OnePort()))
+    connection = AcceptedConnection(state, Service(app.build(), OnePort()))
     sink = Sink()
     connection.connection_made(cast(Any, sink))
     head, data = h2_frame(1, 4, 0, BLOCK), h2_frame(0, 1, 0, frame(REQUEST))

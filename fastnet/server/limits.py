@@ -9,8 +9,8 @@ from fastnet_ext.exchange.exchange import Observer
 from fastnet_ext.exchange.guards import InFlightLimit
 from fastnet_ext.http1.reader import Limits as Http1Limits
 from fastnet_ext.http2.limits import Limits as Http2Limits
-from fastnet_ext.net.connection import Service
 from fastnet_ext.net.protocols import OnePort
+from fastnet_ext.net.service import Service
 from fastnet_ext.net.tls import TlsSource
 from fastnet_ext.serve.dispatch import Dispatcher
 

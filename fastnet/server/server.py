@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from fastnet.debugging.stalls import StallDetector
 from fastnet.observability.access import AccessLogs
-from fastnet_ext.net.connection import AsyncioConnection, Connection, Service
+from fastnet_ext.net.kinds import connection_type
 from fastnet_ext.net.loop_state import LoopState
+from fastnet_ext.net.service import Service
 from fastnet_ext.serve.dispatch import Dispatcher
 
 from .config import Config, ConfigError, Listener
@@ -124,9 +125,8 @@ class Server:
     ) -> asyncio.AbstractServer:
         state = self.state
         assert state is not None
-        # uvloop takes any protocol with get_buffer; the stock loop insists on its own base class.
         stock = isinstance(loop, asyncio.BaseEventLoop)
-        kind = AsyncioConnection if stock else Connection
+        kind = connection_type(service, loop)
         options: dict[str, Any] = {"sock": sock, "backlog": ACCEPTS_A_TURN if stock else listener.backlog}
         create = loop.create_server
         if sock.family == socket.AF_UNIX:

@@ -64,7 +64,7 @@ class TlsContexts(TlsSource):
 
     def __init__(self, settings: ListenerSettings) -> None:
         self.settings = settings
-        super().__init__(_load(settings))
+        super().__init__(_load(settings), _offered(settings))
 
     def reload(self) -> bool:
         """Read certificates and keys again, for new connections; whether they could be used.
@@ -155,7 +155,7 @@ def _context(pair: Pair, settings: ListenerSettings) -> ssl.SSLContext:
     # One session ticket for each hand-shake, as Go's servers give: OpenSSL's two cost each hand-shake for the few
     # clients that open several connections at once with them.
     context.num_tickets = 1
-    context.set_alpn_protocols(list(settings.protocols))
+    context.set_alpn_protocols(_offered(settings))
     try:
         context.set_ciphers(settings.tls_ciphers or CIPHERS)
     except ssl.SSLError:
@@ -167,6 +167,12 @@ def _context(pair: Pair, settings: ListenerSettings) -> ssl.SSLContext:
         _load_authorities(context, settings.tls_client_ca)
         context.verify_mode = VERIFY[settings.tls_client_verify]
     return context
+
+
+def _offered(settings: ListenerSettings) -> list[str]:
+    """ALPN's names of what is spoken: who speaks HTTP/1.1 speaks HTTP/1.0 as well, and some clients offer only that."""
+    older = ["http/1.0"] if "http/1.1" in settings.protocols else []
+    return [*settings.protocols, *older]
 
 
 def _load_pair(context: ssl.SSLContext, pair: Pair, password: Secret | None) -> None:

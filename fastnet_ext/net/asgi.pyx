@@ -26,6 +26,7 @@ from fastnet_ext.exchange.values import State
 from fastnet_ext.net.asgi_errors import AnswerAborted, MalformedRequest, MessageError
 from fastnet_ext.net.asgi_scope cimport read_root, read_scope
 from fastnet_ext.net.asgi_tls import tls_of_scope
+from fastnet_ext.net.deadlines cimport look_at_answer
 from fastnet_ext.net.loop_state cimport LoopState, Member
 from fastnet_ext.net.progress cimport PACE_FINE, PACE_SILENT, Pace, progress_look
 from fastnet_ext.proxy.forwarded cimport Proxies
@@ -189,7 +190,7 @@ cdef class AsgiConnection(Member):
                 return x._stop_reading()
         else:
             x.reading.waiting = False
-        return service.state.look_at_answer(x, service.dispatcher, service.handler_timeout, elapsed, late)
+        return look_at_answer(service.state, x, service.dispatcher, service.handler_timeout, elapsed, late)
 
     # Nothing of it is on the way: the server has the buffers and the socket.
 

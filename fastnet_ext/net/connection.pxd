@@ -1,18 +1,13 @@
-"""One accepted socket: the asyncio protocol, its output, and what carries exchanges over it."""
+"""One connection: its input, its output, its deadlines, and what carries exchanges over it."""
 
 from libc.stdint cimport int64_t, uint64_t
 
 from fastnet_ext.core.buffer cimport Buffer
 from fastnet_ext.exchange.exchange cimport Exchange
 from fastnet_ext.exchange.limits cimport Limit
-from fastnet_ext.http1.reader cimport Limits as Http1Limits
-from fastnet_ext.http2.limits cimport Limits as Http2Limits
 from fastnet_ext.net.loop_state cimport LoopState, Member
-from fastnet_ext.net.progress cimport Progress
-from fastnet_ext.net.tls cimport TlsLayer, TlsSource
-from fastnet_ext.proxy.forwarded cimport Proxies
-from fastnet_ext.proxy.protocol cimport ProxyReader
-from fastnet_ext.serve.dispatch cimport Dispatcher
+from fastnet_ext.net.service cimport Service
+from fastnet_ext.net.transport cimport Transport
 
 
 cdef enum:
@@ -37,46 +32,6 @@ cdef enum Clock:
     CLOCK_LINGER    # answered and half closed; waiting for the peer's end
 
 
-cdef class Negotiator:
-    """Chooses what speaks over a new connection."""
-
-    # By the first bytes; None when more of them are needed.
-    cdef Carrier by_bytes(self, Connection connection, const char* data, size_t size)
-    # By the protocol that TLS agreed on; None leaves it to the bytes.
-    cdef Carrier by_alpn(self, Connection connection, object protocol)
-
-
-cdef class Service:
-    """What the connections of one listener serve, and what limits them: all constant."""
-
-    cdef readonly str name              # of the listener, for the log
-    cdef readonly bint silent           # its log has no lines about limits
-
-    cdef readonly Dispatcher dispatcher
-    cdef readonly Negotiator negotiator
-    cdef readonly Http1Limits http1
-    cdef readonly Http2Limits http2
-    cdef readonly TlsSource tls     # None: the port is not encrypted
-    cdef readonly Proxies proxies       # in front of the listener; None when nothing is known of any
-    cdef readonly bint trace            # write what connections say to the log "fastnet.wire"
-    cdef readonly tuple observers       # of its requests; None when there are none
-    # Seconds; what was given as 0 is infinite.
-    cdef readonly double idle_timeout
-    cdef readonly double head_timeout
-    cdef readonly double body_timeout
-    cdef readonly double write_timeout
-    cdef readonly double handler_timeout
-    cdef readonly double linger_timeout
-    cdef readonly double tls_timeout
-    cdef readonly double queue_time     # 0: requests do not wait for their turn
-    # Bytes a second; 0: none.
-    cdef readonly double body_rate
-    cdef readonly double write_rate
-    # Open connections of the loop, and of one address; 0: none.
-    cdef readonly Py_ssize_t connections
-    cdef readonly Py_ssize_t connections_per_address
-
-
 cdef class Carrier:
     """Speaks one protocol over a connection. Everything it writes goes to connection.out."""
 
@@ -91,6 +46,8 @@ cdef class Carrier:
     cdef int receive(self, char* data, size_t size, size_t* consumed) except -1
     # The peer will send no more.
     cdef int receive_eof(self) except -1
+    # It will send no more than `unread` further bytes: whether that is its end already, whatever they are.
+    cdef bint ends_within(self, int64_t unread) noexcept
     # The connection is gone.
     cdef int lost(self) except -1
     # The peer takes output again.
@@ -122,44 +79,28 @@ cdef class Connection(Member):
     cdef double opened              # by the loop's clock
     cdef object trace               # WireTrace, told of all plain bytes; None unless the service traces
 
-    # --- the PROXY protocol, in front of everything else, TLS included. None once its header is read, or
-    # turned out not to be there; and where none is expected.
-    cdef ProxyReader proxy_reader
-
-    # --- the transport, of a plain socket. `fd` >= 0: written directly while the transport's own
-    # buffer is empty (`transport_busy` is False, or its size is 0 when asked).
-    cdef object transport
-    cdef int fd
-    cdef bint transport_busy
-    cdef bint closing               # close was asked for; nothing is written any more
+    # --- the socket. `closing`: close was asked for; nothing is written any more.
+    cdef Transport transport
+    cdef bint closing
     cdef bint gone                  # connection_lost was called
-
-    # --- TLS, a layer of ours over the transport. The layer is made when the first bytes are there.
-    cdef bint encrypted             # the bytes on the socket are TLS records
-    cdef TlsLayer tls
 
     # --- output. `corked` while a batch of input is handled: it is flushed at its end.
     cdef Buffer out
     cdef bint corked
     cdef bint flush_pending         # in loop_state.dirty
     cdef bint write_paused          # the transport's buffer is above its high-water mark
-    cdef bint sending               # the transport is being given `out`
 
     # --- input that waits, in front of what comes next; the first `carry_used` bytes are done with
     cdef Buffer carry
     cdef size_t carry_used
-    cdef bint read_paused
     cdef bint held_back             # we do not read on since too much is kept in buffers
     cdef bint eof
     cdef bint resume_scheduled
     cdef bint draining
     cdef size_t lingered
     cdef bint relinquished          # cut off for what it kept: it counts no more
-    cdef object address             # its key in loop_state.addresses; None: it is not counted
 
-    # --- time. `handed`: bytes that were given to the transport, for the progress of what it keeps.
-    cdef int64_t handed
-    cdef Progress writing
+    # --- time
     cdef Clock clock
     cdef double deadline            # by loop_state.now; meaningless with CLOCK_NONE
 
@@ -181,25 +122,14 @@ cdef class Connection(Member):
     cdef inline size_t waiting(self) noexcept:
         return self.carry.size - self.carry_used
 
-    # Whether the answer to an exchange has begun in time. The clock starts when a sweep sees it first.
-    cdef int look_at_answer(self, Exchange x, double elapsed, double late) except -1
-    # The limits of x's body, its route's or ours.
-    cdef double body_timeout_of(self, Exchange x) noexcept
-    cdef double body_rate_of(self, Exchange x) noexcept
-
     cdef str _state(self, bint busy)
     cdef void _check(self) noexcept
-    cdef int _expect_proxy(self) except -1
-    cdef Py_ssize_t _read_proxy_header(self, Py_ssize_t count) except -1
-    cdef int _turn_away_client(self) except -1
-    cdef int _refuse_proxy(self, str why) except -1
     cdef int _received(self, char* data, size_t size) except -1
-    cdef bint _admit(self) except -1
-    cdef int _turn_away(self, Limit which, double value, int status) except -1
-    cdef bint _count_address(self, object peer) except -1
     cdef int _look(self, double elapsed, double late) except -1
     cdef int _look_at_output(self, double elapsed) except -1
+    cdef int _look_at_peer(self) except -1
     cdef int _check_deadline(self, double late) except -1
+    cdef int _never_begun(self) except -1
     cdef int _account(self) except -1
     cdef int _input(self, char* data, size_t size, bint from_carry) except -1
     cdef int _input_ended(self) except -1
@@ -213,16 +143,16 @@ cdef class Connection(Member):
     cdef int write(self, const char* data, Py_ssize_t size, object owner) except -1
     cdef int flush(self) except -1
     cdef int _send(self, const char* data, Py_ssize_t size, object owner) except -1
+
+    # What a layer between carrier and socket replaces; here there is none. `_transmit` writes `out` and then the data,
+    # `_go_on` what waits for a transport that takes output again, `_unsent` bytes of it; `_end` closes behind all of
+    # it, `_forget` drops it.
     cdef int _transmit(self, const char* data, Py_ssize_t size, object owner) except -1
-    cdef bint transport_idle(self) except -1
-    # TLS.
-    cdef int _tls_received(self, size_t size) except -1
-    cdef bint _tls_opened(self, size_t size) except -1
-    cdef int _tls_refused(self) except -1
-    cdef int _tls_failed(self, object error) except -1
-    cdef int _tls_send(self, const char* data, Py_ssize_t size, object owner) except -1
-    cdef int _tls_transmit(self) except -1
-    cdef int _tls_go_on(self) except -1
+    cdef int _go_on(self) except -1
+    cdef size_t _unsent(self) noexcept
+    cdef int _end(self, bint linger) except -1
+    cdef int _forget(self) except -1
+
     # To be called after writing outside a batch.
     cdef int flush_soon(self) except -1
     cdef bint congested(self) noexcept
@@ -232,6 +162,5 @@ cdef class Connection(Member):
     cdef int abort(self) except -1
     # Input.
     cdef int pause_reading(self) except -1
-    cdef int resume_reading(self) except -1
     # Handle the carry in a turn of the loop of its own.
     cdef int resume_input(self) except -1

@@ -8,12 +8,12 @@ read to the end closes the connection unless what is left is short.
 
 cimport cython
 from libc.math cimport INFINITY
-from libc.stdint cimport int64_t, uint32_t
-from libc.string cimport memchr, memcpy, strlen
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
 
 from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_reserve
 from fastnet_ext.core.endian cimport store_decimal, store_hex
-from fastnet_ext.core.headers cimport HEADER_UPGRADE, METHOD_HEAD, Field, HeaderBlock, Span
+from fastnet_ext.core.headers cimport HEADER_UPGRADE, METHOD_HEAD, Field, HeaderBlock
 from fastnet_ext.core.scan cimport equals_fold
 from fastnet_ext.exchange.exchange cimport (
     BODY_STREAM, GONE_ABORTED, GONE_DEADLINE, GONE_PEER, GONE_PROTOCOL, GONE_SHUTDOWN, ConnectionInfo, Exchange, Responder,
@@ -28,9 +28,11 @@ from fastnet_ext.http1.reader cimport Reader
 from fastnet_ext.net.connection cimport (
     CLOCK_BODY, CLOCK_HEAD, CLOCK_IDLE, CLOCK_NONE, CLOCK_WRITE, OUTPUT_HIGH_WATER, WRITE_THROUGH, Carrier, Clock, Connection,
 )
+from fastnet_ext.net.deadlines cimport body_rate_of, body_timeout_of, look_at_answer
 from fastnet_ext.net.loop_state cimport DATE_FIELD
 from fastnet_ext.net.progress cimport PACE_FINE, progress_look
 from fastnet_ext.net.refusals cimport refusal
+from fastnet_ext.net.target cimport leave_authority, split_query
 
 # Bytes of a request's body that are read and dropped, after an early answer, to keep the connection.
 cdef int64_t DISCARD_LIMIT = 64 * 1024
@@ -135,8 +137,6 @@ cdef class Http1Carrier(Carrier):
         cdef Reader reader = self.reader
         cdef HeaderBlock head = reader.head
         cdef Connection connection = self.connection
-        cdef const char* target = head.arena + head.target.offset
-        cdef const char* mark
         cdef const Field* upgrade
         cdef Http1Exchange x = Http1Exchange.__new__(Http1Exchange)
         x.carrier = self
@@ -149,17 +149,9 @@ cdef class Http1Carrier(Carrier):
         x.began = connection.loop_state.now
         x.wants_continue = reader.expect_continue
         x.path = head.target
-        if target[0] != b"/":
-            skip_authority(head, &x.path)
-            target = head.arena + x.path.offset
-            if x.path.size == 0 or target[0] == b"?":
-                separate_empty_path(head, x)
-                target = head.arena + x.path.offset
-        mark = <const char*>memchr(target, b"?", x.path.size)
-        if mark is not NULL:
-            x.query.offset = x.path.offset + <uint32_t>(mark - target) + 1
-            x.query.size = x.path.size - <uint32_t>(mark - target) - 1
-            x.path.size = <uint32_t>(mark - target)
+        if head.arena[head.target.offset] != b"/":
+            leave_authority(x)
+        split_query(x)
         if reader.upgrade:
             upgrade = head.find(HEADER_UPGRADE)
             x.wants_websocket = equals_fold(head.at(upgrade.value), upgrade.value.size, b"websocket", 9)
@@ -178,7 +170,7 @@ cdef class Http1Carrier(Carrier):
             if self.input_paused or x.wants_continue:
                 connection.stop_clock()
             else:
-                connection.start_clock(CLOCK_BODY, connection.body_timeout_of(x))
+                connection.start_clock(CLOCK_BODY, body_timeout_of(connection, x))
         return 0
 
     cdef int _refuse(self) except -1:
@@ -236,6 +228,16 @@ cdef class Http1Carrier(Carrier):
             x.keep_alive = False
         return 0
 
+    cdef bint ends_within(self, int64_t unread) noexcept:
+        cdef Http1Exchange x = self.current
+        if x is None or self.tunnel:
+            return False
+        if not self.request_read:
+            # The body stays incomplete.
+            return x.content_length >= 0 and x.body_received + unread < x.content_length
+        # A stream has nobody left to read it, whatever else was asked for behind it.
+        return x.waits_for is None and x.responder is not None
+
     cdef int _disconnected(self) except -1:
         """The peer left before its answer was complete."""
         cdef Http1Exchange x = self.current
@@ -274,7 +276,7 @@ cdef class Http1Carrier(Carrier):
                 refusal(&connection.out, connection.loop_state.date(), 408, b"the request head did not arrive in time")
                 connection.refused(408)
             return connection.close(False)
-        return self._body_late(LIMIT_BODY_TIME, connection.service.body_timeout if x is None else connection.body_timeout_of(x))
+        return self._body_late(LIMIT_BODY_TIME, connection.service.body_timeout if x is None else body_timeout_of(connection, x))
 
     cdef int _body_late(self, Limit which, double value) except -1:
         cdef Connection connection = self.connection
@@ -301,15 +303,17 @@ cdef class Http1Carrier(Carrier):
         if x is None:
             return 0
         if connection.clock == CLOCK_BODY and not connection.held_back and x.body_mode != BODY_STREAM:
-            rate = connection.body_rate_of(x)
+            rate = body_rate_of(connection, x)
             if progress_look(
-                &x.reading, x.body_received, elapsed, INFINITY, rate, connection.body_timeout_of(x)
+                &x.reading, x.body_received, elapsed, INFINITY, rate, body_timeout_of(connection, x)
             ) != PACE_FINE:
                 connection.loop_state.counts.timeouts += 1
                 return self._body_late(LIMIT_BODY_RATE, rate)
         else:
             x.reading.waiting = False
-        return connection.look_at_answer(x, elapsed, late)
+        return look_at_answer(
+            connection.loop_state, x, connection.service.dispatcher, connection.service.handler_timeout, elapsed, late
+        )
 
     cdef int drain(self) except -1:
         cdef Http1Exchange x = self.current
@@ -369,35 +373,9 @@ cdef class Http1Carrier(Carrier):
         if connection.corked:
             return 0
         connection.flush_soon()
-        if connection.carry.size or connection.read_paused or connection.eof:
+        if connection.carry.size or connection.transport.read_paused or connection.eof:
             connection.resume_input()
         return 0
-
-
-cdef int skip_authority(HeaderBlock head, Span* path) noexcept:
-    """Absolute-form and other forms: leave the path of what the target names (RFC 9112, 3.2)."""
-    cdef const char* start = head.arena + path.offset
-    cdef const char* end = start + path.size
-    cdef const char* p = start
-    if head.authority.size == 0:
-        return 0
-    p = head.arena + head.authority.offset + head.authority.size
-    path.offset = <uint32_t>(p - head.arena)
-    path.size = <uint32_t>(end - p)
-    return 0
-
-
-cdef int separate_empty_path(HeaderBlock head, Http1Exchange x) noexcept:
-    """An absolute-form without a path means "/" (RFC 9112, 3.2.1): a slash of its "://" serves as one."""
-    cdef const char* start = head.arena + head.target.offset
-    if x.path.size:
-        x.query.offset = x.path.offset + 1
-        x.query.size = x.path.size - 1
-    cdef const char* slash = <const char*>memchr(start, b"/", head.target.size)
-    if slash is not NULL:
-        x.path.offset = <uint32_t>(slash - head.arena)
-        x.path.size = 1
-    return 0
 
 
 @cython.final

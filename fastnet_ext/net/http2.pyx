@@ -8,7 +8,6 @@ input leave in one write.
 
 cimport cython
 from libc.stdint cimport int64_t, uint32_t
-from libc.string cimport memchr
 
 from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_free, buffer_init
 from fastnet_ext.core.endian cimport store_decimal
@@ -29,8 +28,10 @@ from fastnet_ext.http2.stream cimport Stream, table_find
 from fastnet_ext.net.connection cimport (
     CLOCK_HEAD, CLOCK_IDLE, CLOCK_NONE, CLOCK_WRITE, Carrier, Clock, Connection,
 )
+from fastnet_ext.net.deadlines cimport body_rate_of, body_timeout_of, look_at_answer
 from fastnet_ext.net.loop_state cimport DRAIN_SLOW
 from fastnet_ext.net.progress cimport PACE_FINE, PACE_SILENT, Pace, progress_look
+from fastnet_ext.net.target cimport split_query
 
 cdef enum:
     # RFC 9113, section 7.
@@ -98,7 +99,6 @@ cdef class Http2Carrier(Carrier):
         cdef Connection connection = self.connection
         cdef HeaderBlock head = machine.head
         cdef bint end = machine.end_stream
-        cdef const char* mark
         cdef Http2Exchange x = Http2Exchange.__new__(Http2Exchange)
         x.carrier = self
         x.connection = connection
@@ -109,11 +109,7 @@ cdef class Http2Carrier(Carrier):
         x.is_head = head.method == METHOD_HEAD
         x.content_length = 0 if end else machine.stream.content_length
         x.path = head.target
-        mark = <const char*>memchr(head.at(head.target), b"?", head.target.size)
-        if mark is not NULL:
-            x.path.size = <uint32_t>(mark - head.at(head.target))
-            x.query.offset = x.path.offset + x.path.size + 1
-            x.query.size = head.target.size - x.path.size - 1
+        split_query(x)
         machine.set_context(x.stream_id, x)
         self.running += 1
         connection.loop_state.counts.requests += 1
@@ -224,6 +220,10 @@ cdef class Http2Carrier(Carrier):
         self._fail_all(GONE_PEER)
         return self.connection.close(False)
 
+    cdef bint ends_within(self, int64_t unread) noexcept:
+        # Whatever it still says: its end ends all streams.
+        return True
+
     cdef int lost(self) except -1:
         self._fail_all(GONE_PEER)
         self.machine.clear()
@@ -262,8 +262,8 @@ cdef class Http2Carrier(Carrier):
             return 0
         queued = stream.queued
         if x._owes_body() and not connection.held_back:
-            timeout = connection.body_timeout_of(x)
-            rate = connection.body_rate_of(x)
+            timeout = body_timeout_of(connection, x)
+            rate = body_rate_of(connection, x)
             pace = progress_look(&x.reading, x.body_received, elapsed, timeout, rate, timeout)
             if pace != PACE_FINE:
                 connection.loop_state.counts.timeouts += 1
@@ -288,7 +288,9 @@ cdef class Http2Carrier(Carrier):
                 return x.fail(GONE_DEADLINE)
         else:
             x.writing.waiting = False
-        return connection.look_at_answer(x, elapsed, late)
+        return look_at_answer(
+            connection.loop_state, x, connection.service.dispatcher, connection.service.handler_timeout, elapsed, late
+        )
 
     cdef int drain(self) except -1:
         if not self.leaving:

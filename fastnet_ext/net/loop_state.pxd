@@ -3,10 +3,10 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from fastnet_ext.core.buffer cimport Buffer
-from fastnet_ext.exchange.exchange cimport ConnectionInfo, Exchange, LoopLocal
+from fastnet_ext.exchange.exchange cimport ConnectionInfo, LoopLocal
+from fastnet_ext.net.addresses cimport AddressTable
 from fastnet_ext.net.limit_log cimport LimitLog
 from fastnet_ext.net.tls cimport TLS_RECORD
-from fastnet_ext.serve.dispatch cimport Dispatcher
 from fastnet_ext.serve.runner cimport RunnerPool
 
 
@@ -97,8 +97,7 @@ cdef class LoopState:
     cdef double over_since          # when more than that was kept first, by `now`; 0: it is not
     cdef bint relief_scheduled
 
-    # --- open connections of each address, where a listener limits them; no entry is 0
-    cdef dict addresses
+    cdef AddressTable addresses     # open connections of each, where a listener limits them
 
     cdef bint draining              # what is accepted now came too late
     cdef object empty               # future of whoever waits until there are none, None
@@ -113,11 +112,6 @@ cdef class LoopState:
     cdef int discard(self, Member connection) except -1
     # A connection keeps `held` bytes in buffers.
     cdef int account(self, Member connection, int64_t held) except -1
-    # Whether the answer to an exchange has begun in time. The clock starts when a sweep sees it first; `elapsed`
-    # and `late` as `look` has them, `timeout` where its route says none.
-    cdef int look_at_answer(
-        self, Exchange x, Dispatcher dispatcher, double timeout, double elapsed, double late
-    ) except -1
     cdef int _note_lateness(self, double late) except -1
     cdef int _press(self) except -1
     cdef int _ease(self) except -1

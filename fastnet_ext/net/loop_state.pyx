@@ -14,11 +14,11 @@ import time
 
 from fastnet_ext.core.buffer cimport Buffer, buffer_free, buffer_init
 from fastnet_ext.exchange.describe cimport describe
-from fastnet_ext.exchange.exchange cimport BODY_STREAM, ConnectionInfo, Exchange, LoopLocal
+from fastnet_ext.exchange.exchange cimport ConnectionInfo, Exchange, LoopLocal
 from fastnet_ext.http1.writer cimport format_date
+from fastnet_ext.net.addresses cimport AddressTable
 from fastnet_ext.net.limit_log cimport LimitLog
 from fastnet_ext.proxy.protocol cimport PROXY_HELD
-from fastnet_ext.serve.dispatch cimport Dispatcher
 from fastnet_ext.serve.runner cimport RunnerPool, current_exchange, is_at_work
 
 cdef object connection_number = operator.attrgetter("number")
@@ -68,7 +68,7 @@ cdef class LoopState:
         self.local.runners = self.runners
         self.memory_limit = memory_limit
         self.limits = LimitLog()
-        self.addresses = {}
+        self.addresses = AddressTable()
         self.read_view = self.whole_view = PyMemoryView_FromMemory(self.read_buffer, READ_BUFFER, PyBUF_WRITE)
         self.short_view = PyMemoryView_FromMemory(self.read_buffer, PRESSED_READ, PyBUF_WRITE)
         self.dirty = []
@@ -168,36 +168,6 @@ cdef class LoopState:
         self.sweep_seconds = time.perf_counter() - began
         if self.connections:
             self.sweep_handle = self.local.loop.call_later(self.sweep_interval, self._sweep)
-
-    cdef int look_at_answer(
-        self, Exchange x, Dispatcher dispatcher, double timeout, double elapsed, double late
-    ) except -1:
-        cdef double seconds
-        if x.status or x.gone or x.ended:
-            return 0
-        if x.waits_for is None and (not x.started or x.body_mode == BODY_STREAM):
-            return 0
-        if x.waits_for is not None:
-            seconds = x.connection.queue_time
-        else:
-            seconds = x.route.timeout if x.route.timeout >= 0 else timeout
-        if seconds == 0:
-            return 0
-        if x.deadline == 0:
-            x.deadline = self.now + seconds
-            return 0
-        x.deadline += late
-        if x.body_waiter is not None and not x.overdue:
-            # The handler waits for its peer, whose body has limits of its own.
-            x.deadline += elapsed
-        if self.now < x.deadline:
-            return 0
-        if x.waits_for is not None:
-            x.deadline = 0
-            return dispatcher.shed(x)
-        if not x.overdue:
-            self.counts.timeouts += 1
-        return dispatcher.expire(x, seconds, self.now, 2 * self.sweep_interval)
 
     cdef int _note_lateness(self, double late) except -1:
         cdef double least = late

@@ -1,7 +1,13 @@
-/* How a transfer gets on: when it is silent for too long, and when it is too slow on the whole. */
+/* How a transfer gets on: when it is silent for too long, when it is too slow on the whole, when its peer is gone. */
 #ifndef FASTNET_NET_PROGRESS_H
 #define FASTNET_NET_PROGRESS_H
 
+/* poll's POLLRDHUP is an extension. */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include <poll.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
 #if defined(__linux__)
@@ -56,6 +62,29 @@ static inline int64_t fn_unacknowledged(int fd) {
     (void)fd;
 #endif
     return 0;
+}
+
+typedef enum { FN_PEER_THERE, FN_PEER_ENDED, FN_PEER_GONE } fn_peer_state;
+
+/* What the system knows of a peer whose socket we do not read: whether it has ended its half (FIN), behind whatever is
+ * unread, or is gone (RST). Where the system does not say, it is there. */
+static inline fn_peer_state fn_peer_state_of(int fd) {
+#ifdef POLLRDHUP
+    struct pollfd asked = {fd, POLLRDHUP, 0};
+    if (poll(&asked, 1, 0) == 1) {
+        if (asked.revents & (POLLERR | POLLHUP)) return FN_PEER_GONE;
+        if (asked.revents & POLLRDHUP) return FN_PEER_ENDED;
+    }
+#else
+    (void)fd;
+#endif
+    return FN_PEER_THERE;
+}
+
+/* Bytes that have arrived and were not read. */
+static inline int64_t fn_unread_bytes(int fd) {
+    int count = 0;
+    return ioctl(fd, FIONREAD, &count) == 0 ? count : 0;
 }
 
 #endif

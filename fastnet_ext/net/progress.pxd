@@ -1,4 +1,4 @@
-"""How a transfer gets on: when it is silent for too long, and when it is too slow; see progress.h."""
+"""How a transfer gets on: when it is silent for too long, when it is too slow, when its peer is gone; see progress.h."""
 
 from libc.stdint cimport int64_t
 
@@ -20,3 +20,13 @@ cdef extern from "fastnet_ext/net/progress.h" nogil:
 
     # Bytes that a socket was given and its peer has not acknowledged; 0 where the system does not say.
     int64_t unacknowledged "fn_unacknowledged" (int fd) noexcept
+
+    ctypedef enum PeerState "fn_peer_state":
+        PEER_THERE "FN_PEER_THERE"
+        PEER_ENDED "FN_PEER_ENDED"      # it sends no more; what is unread comes before its end
+        PEER_GONE "FN_PEER_GONE"
+
+    # Of a peer whose socket we do not read; where the system does not say, it is there.
+    PeerState peer_state "fn_peer_state_of" (int fd) noexcept
+    # Bytes that have arrived and were not read.
+    int64_t unread_bytes "fn_unread_bytes" (int fd) noexcept

@@ -1,6 +1,6 @@
 """What a new connection may speak: the one place that knows every carrier."""
 
-from fastnet_ext.net.connection cimport Negotiator
+from fastnet_ext.net.service cimport Negotiator
 
 
 cdef class OnePort(Negotiator):

@@ -1,7 +1,7 @@
 from collections.abc import Collection
 from typing import final
 
-from fastnet_ext.net.connection import Negotiator
+from fastnet_ext.net.service import Negotiator
 
 @final
 class OnePort(Negotiator):

@@ -4,9 +4,11 @@
 cimport cython
 from libc.string cimport memcmp
 
-from fastnet_ext.net.connection cimport Carrier, Connection, Negotiator
+from fastnet_ext.net.connection cimport Connection
 from fastnet_ext.net.http1 cimport Http1Carrier
 from fastnet_ext.net.http2 cimport Http2Carrier
+from fastnet_ext.net.loop_state cimport Member
+from fastnet_ext.net.service cimport Negotiator
 
 # The first line that a client with prior knowledge of HTTP/2 sends: RFC 9113, 3.4.
 cdef bytes PREFACE_LINE = b"PRI * HTTP/2.0\r\n"
@@ -22,20 +24,20 @@ cdef class OnePort(Negotiator):
         if not self.http1 and not self.http2:
             raise ValueError("a port has to speak h2, http/1.1 or both")
 
-    cdef Carrier by_bytes(self, Connection connection, const char* data, size_t size):
+    cdef object by_bytes(self, Member connection, const char* data, size_t size):
         cdef size_t known = min(size, <size_t>len(PREFACE_LINE))
         # Alone, each refuses by itself what is not its own.
         if not self.http1:
-            return Http2Carrier(connection)
+            return Http2Carrier(<Connection>connection)
         if not self.http2 or memcmp(data, <const char*>PREFACE_LINE, known) != 0:
-            return Http1Carrier(connection)
+            return Http1Carrier(<Connection>connection)
         if known < <size_t>len(PREFACE_LINE):
             return None
-        return Http2Carrier(connection)
+        return Http2Carrier(<Connection>connection)
 
-    cdef Carrier by_alpn(self, Connection connection, object protocol):
+    cdef object by_alpn(self, Member connection, object protocol):
         if protocol == "h2":
-            return Http2Carrier(connection)
+            return Http2Carrier(<Connection>connection)
         if protocol == "http/1.1":
-            return Http1Carrier(connection)
+            return Http1Carrier(<Connection>connection)
         return None

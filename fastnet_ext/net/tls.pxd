@@ -1,5 +1,7 @@
 """TLS between a connection and its socket: records in, bytes out and back; no socket and no clock."""
 
+from fastnet_ext.tls.client_hello cimport HelloReader
+
 
 cdef enum:
     # Ciphertext given to OpenSSL at once: what it copies that into stays as large as it ever was.
@@ -24,6 +26,7 @@ cdef class TlsSource:
 
     # Replaced when certificates are read anew: connections that are open keep the one they began with.
     cdef public object context
+    cdef readonly frozenset protocols       # bytes; empty: what clients offer is not looked at
 
 
 cdef class TlsLayer:
@@ -33,6 +36,10 @@ cdef class TlsLayer:
     cdef bint linger                    # how the connection is to be closed once `queue` is sent
     cdef size_t fruitless               # bytes fed since the last plaintext, see TLS_FRUITLESS
     cdef object _info                   # TLSInfo, None until asked for
+
+    # --- what the client offers, until that is known
+    cdef HelloReader hello
+    cdef frozenset protocols
 
     # --- OpenSSL's side: what came and is not decrypted, what is encrypted and not sent
     cdef object incoming                # ssl.MemoryBIO
@@ -49,6 +56,7 @@ cdef class TlsLayer:
     cdef object queue
     cdef size_t queued
 
+    cdef int _read_hello(self, const char* data, size_t size) except -1
     # The hand-shake goes on with these bytes; True once it is done. Raises ssl.SSLError.
     cdef bint shake_hands(self, const char* data, size_t size) except -1
     # Decrypt into `view` (of `room` bytes, TLS_RECORD more than `size`); how much came of it. Raises ssl.SSLError.

@@ -15,36 +15,62 @@ from collections import deque
 
 from fastnet_ext.core.debug cimport DEBUG, invariant
 from fastnet_ext.exchange.values import TLSInfo
+from fastnet_ext.tls.client_hello cimport HELLO_NEED_DATA, HELLO_OFFER, HelloEvent, HelloReader
 
 cdef object WantRead = ssl.SSLWantReadError
 cdef object ZeroReturn = ssl.SSLZeroReturnError
 cdef object SSLError = ssl.SSLError
 cdef object MemoryBIO = ssl.MemoryBIO
 
+# A record with a fatal alert: RFC 8446, 5.1 and 6.2; RFC 7301, 3.2.
+cdef bytes NO_APPLICATION_PROTOCOL = bytes((21, 3, 3, 0, 2, 2, 120))
+
 
 cdef class TlsSource:
-    """``TlsSource(context)``: the ``ssl.SSLContext`` of new connections, which may be replaced at any time."""
+    """``TlsSource(context, protocols)``: the ``ssl.SSLContext`` of new connections, which may be replaced at any time.
 
-    def __init__(self, context):
+    ``protocols`` are ALPN's names of what is spoken. A client that offers only others is refused with the alert
+    no_application_protocol (RFC 7301, 3.2), which the ``ssl`` module cannot do by itself; without ``protocols`` nobody is.
+    """
+
+    def __init__(self, context, protocols=()):
         self.context = context
+        self.protocols = frozenset([name.encode("ascii") for name in protocols])
 
 
 @cython.final
 cdef class TlsLayer:
     """The server's side of one TLS connection."""
 
-    def __init__(self, context not None):
+    def __init__(self, TlsSource source not None):
         self.incoming = MemoryBIO()
         self.outgoing = MemoryBIO()
-        self.ssl_object = context.wrap_bio(self.incoming, self.outgoing, server_side=True)
+        self.ssl_object = source.context.wrap_bio(self.incoming, self.outgoing, server_side=True)
         self._inner = self.ssl_object._sslobj
         self._feed = self.incoming.write
         self._take = self.outgoing.read
         self._read = self._inner.read
         self._write = self._inner.write
         self.queue = deque()
+        if source.protocols:
+            self.protocols = source.protocols
+            self.hello = HelloReader()
+
+    cdef int _read_hello(self, const char* data, size_t size) except -1:
+        cdef HelloEvent event = self.hello.next(data, size)
+        cdef list offered = self.hello.offered
+        if event == HELLO_NEED_DATA:
+            return 0
+        self.hello = None
+        if event == HELLO_OFFER and self.protocols.isdisjoint(offered):
+            # OpenSSL has written nothing yet: it has not seen the end of the hello.
+            self.outgoing.write(NO_APPLICATION_PROTOCOL)
+            raise SSLError(f"the client speaks {b', '.join(offered).decode('ascii', 'backslashreplace')}, and nothing of ours")
+        return 0
 
     cdef bint shake_hands(self, const char* data, size_t size) except -1:
+        if self.hello is not None:
+            self._read_hello(data, size)
         self._feed(PyMemoryView_FromMemory(<char*>data, size, PyBUF_READ))
         try:
             self._inner.do_handshake()

@@ -14,7 +14,19 @@ from tests.architecture.sources import ROOT, Import, imports_of, module_name, so
 
 # What a folder of fastnet_ext may import beside itself: dependencies point down only.
 FLOOR_0 = {"core"}
-FLOOR_1 = {"http1", "http2", "websocket", "grpc", "sse", "framing", "ratelimit", "compression", "routing", "proxy"}
+FLOOR_1 = {
+    "http1",
+    "http2",
+    "websocket",
+    "grpc",
+    "sse",
+    "framing",
+    "ratelimit",
+    "compression",
+    "routing",
+    "proxy",
+    "tls",
+}
 MAY_IMPORT: dict[str, set[str]] = {
     "core": set(),
     **dict.fromkeys(FLOOR_1, FLOOR_0),

@@ -277,9 +277,10 @@ def test_grpc(behind: Live, bare: Live, fields: list[tuple[str, str]], peer: byt
 
 
 def test_peers_of_unix_sockets(tmp_path: Path) -> None:
-    from fastnet_ext.net.connection import AsyncioConnection, Connection, Service
+    from fastnet_ext.net.kinds import connection_type
     from fastnet_ext.net.loop_state import LoopState
     from fastnet_ext.net.protocols import OnePort
+    from fastnet_ext.net.service import Service
     from fastnet_ext.proxy.forwarded import Proxies
     from tests.loops import run
 
@@ -287,7 +288,7 @@ def test_peers_of_unix_sockets(tmp_path: Path) -> None:
         loop = asyncio.get_running_loop()
         state = LoopState(loop)
         service = Service(app().build(), OnePort(), proxies=Proxies([trusted]))
-        kind = AsyncioConnection if isinstance(loop, asyncio.BaseEventLoop) else Connection
+        kind = connection_type(service, loop)
         path = f"{tmp_path}/{len(trusted)}"
         server = await loop.create_unix_server(lambda: kind(state, service), path)
         reader, writer = await asyncio.open_unix_connection(path)

@@ -163,9 +163,3 @@ def test_renegotiation_is_refused(server: Live, files: Files) -> None:
     assert b"Verify return code: 0 (ok)" in done.stdout
     assert b"Compression: NONE" in done.stdout
     assert b"no renegotiation" in done.stderr
-
-
-def test_a_client_that_offers_other_protocols_only(server: Live, files: Files) -> None:
-    with server.peer(context=files.client(alpn="smtp")) as one:
-        assert one.sock.selected_alpn_protocol() is None  # type: ignore[attr-defined]
-        assert one.get("/").answer().status == 200

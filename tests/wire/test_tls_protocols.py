@@ -201,7 +201,7 @@ def test_a_port_that_speaks_http1_only(files: Files, encrypted: bool) -> None:
 
     pair = {"tls_cert": files.cert, "tls_key": files.key} if encrypted else {}
     with live(app, protocols=("http/1.1",), **pair) as server:  # type: ignore[arg-type]
-        context = files.client(alpn="h2") if encrypted else None
+        context = files.client(alpn="http/1.1") if encrypted else None
         with server.peer(context=context) as one:
             assert one.get("/").answer().body == b"1.1"
         with server.peer(context=context) as one:
@@ -220,7 +220,8 @@ def test_a_port_that_speaks_http2_only(files: Files, encrypted: bool) -> None:
 
     pair = {"tls_cert": files.cert, "tls_key": files.key} if encrypted else {}
     with live(app, protocols=("h2",), **pair) as server:  # type: ignore[arg-type]
-        with server.peer(context=files.client() if encrypted else None) as one:
+        # Without ALPN: who offers another protocol only is refused before (test_tls_alpn.py).
+        with server.peer(context=ssl.create_default_context(cafile=files.ca) if encrypted else None) as one:
             # SETTINGS and GOAWAY, no answer of HTTP/1.
             assert b"HTTP/1" not in one.get("/").rest()
         trust = ("--cacert", files.ca, "--http2") if encrypted else ("--http2-prior-knowledge",)

@@ -66,12 +66,13 @@ async def index() -> int:
     return os.getpid()
 
 async def serve(sock):
-    from fastnet_ext.net.connection import AsyncioConnection, Service
+    from fastnet_ext.net.kinds import connection_type
     from fastnet_ext.net.loop_state import LoopState
     from fastnet_ext.net.protocols import OnePort
+    from fastnet_ext.net.service import Service
     loop = asyncio.get_running_loop()
     state, service = LoopState(loop), Service(app.build(), OnePort(), tls=contexts)
-    await loop.create_server(lambda: AsyncioConnection(state, service), sock=sock)
+    await loop.create_server(lambda: connection_type(service, loop)(state, service), sock=sock)
     await asyncio.sleep(60)
 
 sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]

@@ -1,0 +1,3 @@
+from fastnet_ext.net.accepted import AcceptedConnection
+
+class TlsConnection(AcceptedConnection): ...
