@@ -9,7 +9,7 @@ from fastnet_ext.exchange.exchange cimport ConnectionInfo, Exchange, Observer
 
 cdef enum:
     # Bytes of lines that are handed over at once; fewer of them when BLOCK_SECONDS are over.
-    BLOCK_SIZE = 64 * 1024
+    BLOCK_SIZE = 256 * 1024
     # What a line shows of a path or query at most, and of a field (bytes).
     MAX_TARGET = 4096
     MAX_FIELD = 512

@@ -31,7 +31,7 @@ from fastnet_ext.routing.percent cimport percent_decode
 cdef object log = logging.getLogger("fastnet.error")
 
 # How long a line may wait for others (seconds).
-cdef double BLOCK_SECONDS = 0.1
+cdef double BLOCK_SECONDS = 0.25
 
 # Logged in place of the status of an answer that never began because its peer had left; nginx's number.
 cdef int CLIENT_CLOSED_REQUEST = 499

@@ -29,8 +29,9 @@ from fastnet_ext.net.progress cimport PACE_FINE, PACE_SILENT, PEER_GONE, PEER_TH
 from fastnet_ext.net.service cimport Service
 from fastnet_ext.net.transport cimport SENT_ALL, SENT_FAILED, SENT_NOTHING, Sent, Transport
 
-
 cdef object log = logging.getLogger("fastnet.error")
+
+
 cdef class Carrier:
     cdef int collect(self) except -1:
         return 0
@@ -354,6 +355,8 @@ cdef class Connection(Member):
             self._look_at_output(elapsed)
         if self.transport.read_paused and not self.closing:
             self._look_at_peer()
+            if self.closing:
+                return 0
         if self.clock != CLOCK_NONE and self.clock != CLOCK_WRITE:
             self._check_deadline(late)
         if self.carrier is not None and not self.closing:

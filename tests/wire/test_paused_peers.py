@@ -13,7 +13,7 @@ from tests.wire.live import Live, Peer, live, until
 
 KIB = 1024
 # The sweep comes every quarter of the smallest timeout.
-SWEEPS = {"timeout_write": 0.4, "timeout_idle": 60}
+SWEEPS: dict[str, Any] = {"timeout_write": 0.4, "timeout_idle": 60}
 
 
 class Told:
