@@ -20,8 +20,8 @@ import uvicorn
 from fastnet import App, Request, Response
 from fastnet.asgi.types import AsgiApp
 from tests.loops import NAME
-from tests.wire.certificates import Files, issue
 from tests.wire.live import WAIT, Live, live, until
+from tests.wire.tls import Files, issue
 
 __all__ = ["OF_SERVERS", "WAYS", "Pair", "Way", "files_of", "pair", "served", "uvicorn_serves"]
 

@@ -16,9 +16,9 @@ import pytest
 from tests.asgi.both import Way, files_of, served, uvicorn_serves
 from tests.asgi.starlette_app import Notes, make
 from tests.loops import run
-from tests.wire.certificates import Files
 from tests.wire.h2peer import H2Peer
 from tests.wire.live import Live, Peer, until
+from tests.wire.tls import Files
 from tests.wire.tools import curl, needs
 
 PLAIN = Way("plain")

@@ -10,8 +10,8 @@ import trustme
 
 from fastnet import App
 from tests.tls.hellos import alpn, hello, records
-from tests.wire.certificates import Files, issue
 from tests.wire.live import Live, Peer, live, until
+from tests.wire.tls import Files, issue
 from tests.wire.tools import curl, needs, run
 
 ALERT = b"\x15\x03\x03\x00\x02\x02\x78"
