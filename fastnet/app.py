@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 from fastnet.admin import add_admin_routes
 from fastnet.arguments import Provider
-from fastnet.asgi.hosted import Hosted, Receive, Scope, Send
+from fastnet.asgi.hosted import Hosted
 from fastnet.asgi.mount import behind_middleware, lifespans_of
+from fastnet.asgi.types import Receive, Scope, Send
 from fastnet.background import BackgroundTasks
 from fastnet.endpoints import Fallbacks, endpoint_of, engine_route, plain_endpoint
 from fastnet.grpc.server import GrpcServer

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from contextvars import Context
+from functools import partial
+from typing import TYPE_CHECKING
 
+from fastnet.asgi.types import Receive, Scope, Send
 from fastnet.server.config import Config, Listener
 from fastnet.server.limits import sweep_interval
 from fastnet_ext.exchange.guards import InFlightLimit
@@ -19,12 +21,7 @@ from fastnet_ext.serve.dispatch import Dispatcher
 if TYPE_CHECKING:
     from fastnet.app import App
 
-__all__ = ["Hosted", "Message", "Receive", "Scope", "Send"]
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
+__all__ = ["Hosted"]
 
 log = logging.getLogger("fastnet.server")
 
@@ -75,7 +72,8 @@ class Hosted:
                 self._dispatcher = app.build()
             gate = InFlightLimit(limits.limit_in_flight) if limits.limit_in_flight else None
             executor = ThreadPoolExecutor(app.pool_size, thread_name_prefix="fastnet")
-            service = AsgiService(
+            make = partial(
+                AsgiService,
                 self._dispatcher.of_listener(gate),
                 loop,
                 executor,
@@ -85,6 +83,8 @@ class Hosted:
                 queue_time=limits.limit_queue_time,
                 sweep_interval=sweep_interval(config),
             )
+            # It outlives the call that it is made for, whose context variables are not its own.
+            service = Context().run(make)
             self._services[loop] = service, executor
             return service
 

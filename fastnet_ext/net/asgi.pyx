@@ -129,7 +129,12 @@ cdef class AsgiService:
         self.calls += 1
         link.number = self.calls
         link.x = x
-        state.add(link)
+        # The sweep that this may start is nobody's: it must not keep the caller's context variables.
+        PyContext_Enter(state.runners.base_context)
+        try:
+            state.add(link)
+        finally:
+            PyContext_Exit(state.runners.base_context)
         state.counts.requests += 1
         state.counts.requests_active += 1
         if refusal is not None:

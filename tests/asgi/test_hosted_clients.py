@@ -17,6 +17,7 @@ from tests.loops import run
 starlette = pytest.importorskip("starlette")
 testclient = pytest.importorskip("starlette.testclient")
 applications = pytest.importorskip("starlette.applications")
+responses = pytest.importorskip("starlette.responses")
 routing = pytest.importorskip("starlette.routing")
 base = pytest.importorskip("starlette.middleware.base")
 
@@ -115,6 +116,42 @@ def test_middleware_of_starlette_surrounds_it() -> None:
         answer = client.post("/", content=b"abc")
         assert (answer.text, answer.headers["x-stamp"]) == ("ada 3", "1")
         assert client.get("/stream").text == "012"
+
+
+def test_what_is_mounted_in_it_is_hosted_with_it() -> None:
+    """Somebody's application in ours in somebody's server: the scope goes through two hands."""
+
+    async def see(request: Any) -> Any:
+        body = await request.body()
+        return responses.JSONResponse([request.url.path, request.scope["root_path"], list(request.client), len(body)])
+
+    async def echo(ws: Any) -> None:
+        await ws.accept()
+        await ws.send_text(await ws.receive_text())
+        await ws.close(4002)
+
+    routes = [routing.Route("/see", see, methods=["POST"]), routing.WebSocketRoute("/echo", echo)]
+    app = App()
+    app.mount("/old", applications.Starlette(routes=routes))
+    with testclient.TestClient(app) as client:
+        assert client.post("/old/see", content=b"abc").json() == ["/old/see", "/old", ["testclient", 50000], 3]
+        assert client.get("/old/absent").status_code == 404
+        with client.websocket_connect("/old/echo") as ws:
+            ws.send_text("x")
+            assert ws.receive_text() == "x"
+            assert ws.receive()["code"] == 4002
+
+
+def test_an_app_can_be_mounted_in_an_app() -> None:
+    outer = App()
+    outer.mount("/inner", contract)
+    with testclient.TestClient(outer) as client:
+        assert client.get("/inner/ready").json() is True
+        assert client.post("/inner/users", json={"name": "ada"}).status_code == 201
+        assert client.get("/inner/report").text == "line 0\nline 1\nline 2\n"
+        with client.websocket_connect("/inner/echo") as ws:
+            ws.send_bytes(b"x")
+            assert ws.receive_bytes() == b"x"
 
 
 # --- the transports of httpx and httpx2

@@ -6,10 +6,12 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import h2.events
 import orjson
 import pytest
 
 from tests.asgi.hosts import Host, hosted
+from tests.wire.h2peer import H2Peer
 from tests.wire.live import Answer, until
 
 pytest.importorskip("uvicorn")
@@ -342,6 +344,14 @@ def test_http2(server: str) -> None:
             "/greeter.Greeter/SayHello", content=b"\0\0\0\0\0", headers={"content-type": "application/grpc"}
         )
         assert refused.headers["grpc-status"] == "12"
+
+
+def test_trailers_over_http2() -> None:
+    """Of Hypercorn, which has the extension there."""
+    with hosted("hypercorn") as host, H2Peer(host.port) as peer:
+        stream = peer.request("GET", "/summed")
+        trailers = peer.wait(h2.events.TrailersReceived, lambda event: event.stream_id == stream)
+        assert list(trailers.headers) == [(b"x-sum", b"294")]
 
 
 # --- start and end
