@@ -258,6 +258,7 @@ async def carry(AsgiService service not None, scope, receive, send):
     """
     cdef bint websocket = scope["type"] == "websocket"
     cdef bint yielded = False
+    cdef object message = None
     cdef AsgiExchange x = service.open(scope, receive, send, websocket)
     try:
         if websocket:

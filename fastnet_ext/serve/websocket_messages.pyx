@@ -84,7 +84,7 @@ cdef class MessageDriver(WebSocketDriver):
 
     cdef int close(self, Exchange x, uint16_t code, str reason) except -1:
         cdef Py_ssize_t size = 0
-        cdef const char* text = PyUnicode_AsUTF8AndSize(reason, &size)
+        PyUnicode_AsUTF8AndSize(reason, &size)
         if self.close_code:
             return 0
         if not close_code_allowed(code):
