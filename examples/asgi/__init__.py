@@ -1,0 +1,1 @@
+"""A FastAPI application that moves to fastnet route by route."""
