@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from benches.micro.sink import Sink
 from fastnet import App
 from fastnet.grpc import GrpcServer
 from fastnet_ext.exchange.exchange import Route
@@ -87,31 +88,6 @@ def test_making_the_exchange(benchmark: Any, loop: asyncio.AbstractEventLoop) ->
     route = route_of(quick, inline=True)
     body = frame(REQUEST)
     benchmark(lambda: MemoryExchange("POST", "/", HEADERS, body, route=route, connection=connection, version=20))
-
-
-class Sink:
-    """A transport that takes everything and keeps the latest."""
-
-    def __init__(self) -> None:
-        self.latest = b""
-
-    def write(self, data: bytes) -> None:
-        self.latest = data
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return default
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def is_closing(self) -> bool:
-        return False
-
-    def close(self) -> None: ...
-
-    abort = pause_reading = resume_reading = close
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
 
 
 def h2_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:

@@ -15,7 +15,6 @@ calls `ready`; the endpoint starts, answers through `respond` or `send_head`, `s
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
 
-from fastnet_ext.core.buffer cimport Buffer
 from fastnet_ext.core.headers cimport HeaderBlock, Method, Span
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.exchange.limits cimport Limit
@@ -207,7 +206,7 @@ cdef class Exchange:
     cdef uint32_t param_count
     cdef Span params[MAX_PARAMS]        # raw values, offsets into head.arena
 
-    # --- the request's body (modes BODY_WHOLE and BODY_LATE buffer here)
+    # --- the request's body (modes BODY_WHOLE and BODY_LATE keep it here)
     cdef BodyMode body_mode
     cdef bint body_complete
     cdef bint started                   # the endpoint has been started
@@ -217,7 +216,10 @@ cdef class Exchange:
     cdef object body_error              # exception for whoever reads the body, None
     cdef object body_waiter             # future of whoever waits for more of it, None
     cdef bytes body                     # the whole body once taken, None before
-    cdef Buffer body_buffer
+    # What waits for its reader: the first `body_size` bytes of a bytes object of our own that may have room
+    # behind them. NULL when nothing waits. Whoever takes it gets the object, uncopied.
+    cdef PyObject* body_waiting
+    cdef Py_ssize_t body_size
     cdef int64_t body_received
     cdef HeaderBlock trailers
 
@@ -262,6 +264,8 @@ cdef class Exchange:
     cdef int _fail_body(self, object error) except -1
     cdef int _wake_reader(self) except -1
     cdef int _wake_writer(self) except -1
+    cdef int _keep_body(self, const char* data, Py_ssize_t size) except -1
+    cdef bytes _take_waiting(self)
     cdef int feed(self, char* data, Py_ssize_t size) except -1
     cdef int feed_end(self) except -1
     # The batch of input is used up (or the body complete): start what has not been started.

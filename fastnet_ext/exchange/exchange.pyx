@@ -1,18 +1,27 @@
 # cython: freethreading_compatible=True
 """The seam between what carries a request and what answers it; exchange.pxd is the map."""
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint32_t
-from libc.string cimport memcmp
+from libc.string cimport memcmp, memcpy
 
-from fastnet_ext.core.buffer cimport buffer_append, buffer_free, buffer_init
+from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_free, buffer_init
 from fastnet_ext.core.debug cimport DEBUG, LIVE_EXCHANGE, born, died, invariant
 from fastnet_ext.core.scan cimport hex_digit
 from fastnet_ext.exchange.limits cimport LIMIT_BODY, Limit
 from fastnet_ext.exchange.errors import ClientDisconnect, PayloadTooLarge, RequestTimeout
 from fastnet_ext.proxy.forwarded cimport Forwarded, Proxies, read_forwarded
 from fastnet_ext.proxy.protocol cimport ProxyHeader
+
+
+cdef extern from "Python.h":
+    # As references of our own: a bytes object may only be written to while nobody else has seen it.
+    PyObject* new_bytes "PyBytes_FromStringAndSize" (const char* data, Py_ssize_t size) except NULL
+    char* bytes_data "PyBytes_AS_STRING" (PyObject* object) noexcept
+    Py_ssize_t bytes_room "PyBytes_GET_SIZE" (PyObject* object) noexcept
+    int resize_bytes "_PyBytes_Resize" (PyObject** object, Py_ssize_t size) except -1
+    void Py_CLEAR(PyObject* object) noexcept
 
 
 cdef class LoopLocal:
@@ -146,7 +155,6 @@ cdef class Route:
 
 cdef class Exchange:
     def __cinit__(self):
-        buffer_init(&self.body_buffer)
         self.content_length = -1
         self.outcome = -1
         self.param_count = 0
@@ -155,8 +163,8 @@ cdef class Exchange:
 
     def __dealloc__(self):
         if self.connection is not None:
-            self.connection.kept -= <int64_t>self.body_buffer.size
-        buffer_free(&self.body_buffer)
+            self.connection.kept -= self.body_size
+        Py_CLEAR(self.body_waiting)
         died(LIVE_EXCHANGE)
 
     cdef int observe(self, tuple observers) except -1:
@@ -189,12 +197,11 @@ cdef class Exchange:
             if responder is not None:
                 responder.on_data(self, data, size)
             return 0
-        if buffer_append(&self.body_buffer, data, size) < 0:
-            raise MemoryError()
-        self.connection.kept += size
+        if size:
+            self._keep_body(data, size)
         if self.body_waiter is not None:
             self._wake_reader()
-        elif not self.collecting and self.body_buffer.size > BODY_HIGH_WATER and not self.body_paused:
+        elif not self.collecting and self.body_size > BODY_HIGH_WATER and not self.body_paused:
             self.body_paused = True
             self.pause_body()
         return 0
@@ -245,17 +252,43 @@ cdef class Exchange:
             waiter.set_result(None)
         return 0
 
+    cdef int _keep_body(self, const char* data, Py_ssize_t size) except -1:
+        cdef Py_ssize_t needed = self.body_size + size
+        if self.body_waiting is NULL:
+            # Most bodies, and most pieces of large ones, come in one: no room then.
+            self.body_waiting = new_bytes(NULL, size)
+        elif needed > bytes_room(self.body_waiting):
+            try:
+                resize_bytes(&self.body_waiting, max(needed, 2 * bytes_room(self.body_waiting)))
+            except MemoryError:
+                # Nothing is left of it.
+                self.connection.kept -= self.body_size
+                self.body_size = 0
+                raise
+        memcpy(bytes_data(self.body_waiting) + self.body_size, data, size)
+        self.body_size = needed
+        self.connection.kept += size
+        return 0
+
+    cdef bytes _take_waiting(self):
+        cdef bytes taken = b""
+        cdef Py_ssize_t size = self.body_size
+        if self.body_waiting is not NULL:
+            self.connection.kept -= size
+            self.body_size = 0
+            if bytes_room(self.body_waiting) != size:
+                resize_bytes(&self.body_waiting, size)
+            taken = <bytes>self.body_waiting
+            Py_CLEAR(self.body_waiting)
+        return taken
+
     cdef bytes take_body(self):
         if self.body is None:
-            self.body = PyBytes_FromStringAndSize(self.body_buffer.data, self.body_buffer.size)
-            self.connection.kept -= <int64_t>self.body_buffer.size
-            buffer_free(&self.body_buffer)
+            self.body = self._take_waiting()
         return self.body
 
     cdef bytes take_chunk(self):
-        cdef bytes chunk = PyBytes_FromStringAndSize(self.body_buffer.data, self.body_buffer.size)
-        self.connection.kept -= <int64_t>self.body_buffer.size
-        buffer_free(&self.body_buffer)
+        cdef bytes chunk = self._take_waiting()
         if self.body_paused:
             self.body_paused = False
             self.resume_body()

@@ -22,10 +22,15 @@ cdef class ResponseHead:
     cdef bytes _h1
     cdef bytes _h2
 
+    # While it is being built: one field more. What belongs to the carrier is refused, or left out when `lenient`.
+    cdef int add(self, bytes name, bytes value, bint lenient) except -1
     cdef int _set_content_length(self, bytes value) except -1
     cdef bytes h1(self)
     cdef bytes h2(self)
 
+
+# The name in lower case; itself when it is.
+cdef bytes lowered(bytes name)
 
 # Whether a response of that status has a body by definition (RFC 9110, 6.4.1).
 cdef inline bint status_has_body(int status) noexcept:

@@ -34,26 +34,35 @@ cdef class ResponseHead:
         self.fields = []
         self.content_length = -1
         for name, value in fields:
-            name = name.lower()
-            if not is_token(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)):
-                raise ValueError(f"{name!r} is no header name: only letters, digits and !#$%&'*+-.^_`|~ may stand in one")
-            if not is_field_value(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)):
-                raise ValueError(f"the value of header {name.decode()!r} has a control character (CR, LF, NUL …): {value!r}")
-            if name == b"content-length":
-                self._set_content_length(value)
-                continue
-            if name == b"connection":
-                if value.lower() == b"close":
-                    self.close = True
-                    continue
+            if name is None or value is None:
+                raise TypeError("names and values of header fields are bytes, not None")
+            self.add(name, value, False)
+
+    cdef int add(self, bytes name, bytes value, bint lenient) except -1:
+        name = lowered(name)
+        if not is_token(PyBytes_AS_STRING(name), PyBytes_GET_SIZE(name)):
+            raise ValueError(f"{name!r} is no header name: only letters, digits and !#$%&'*+-.^_`|~ may stand in one")
+        if not is_field_value(PyBytes_AS_STRING(value), PyBytes_GET_SIZE(value)):
+            raise ValueError(f"the value of header {name.decode()!r} has a control character (CR, LF, NUL …): {value!r}")
+        if name == b"content-length":
+            return self._set_content_length(value)
+        if name == b"connection":
+            if value.lower() == b"close" or (lenient and b"close" in tokens(value)):
+                self.close = True
+            elif not lenient:
                 raise ValueError(f"header 'connection' belongs to the server; a handler may only say 'close', not {value!r}")
-            if name in CARRIER_FIELDS and not (name == b"upgrade" and status in (101, 426)):
+            return 0
+        if name in CARRIER_FIELDS:
+            if lenient:
+                return 0
+            if name != b"upgrade" or self.status not in (101, 426):
                 raise ValueError(f"header {name.decode()!r} belongs to the server: it depends on the protocol that carries the answer")
-            if name == b"date":
-                self.has_date = True
-            elif name == b"content-type":
-                self.has_type = True
-            self.fields.append((name, value))
+        if name == b"date":
+            self.has_date = True
+        elif name == b"content-type":
+            self.has_type = True
+        self.fields.append((name, value))
+        return 0
 
     cdef int _set_content_length(self, bytes value) except -1:
         if not value.isdigit() or len(value) > 18:
@@ -100,3 +109,17 @@ cdef class ResponseHead:
             finally:
                 buffer_free(&out)
         return self._h2
+
+
+cdef list tokens(bytes value):
+    """The elements of a list of tokens, in lower case."""
+    return [token.strip() for token in value.lower().split(b",")]
+
+
+cdef bytes lowered(bytes name):
+    cdef const char* data = PyBytes_AS_STRING(name)
+    cdef Py_ssize_t i
+    for i in range(PyBytes_GET_SIZE(name)):
+        if b"A" <= data[i] <= b"Z":
+            return name.lower()
+    return name

@@ -24,6 +24,7 @@ from fastnet_ext.serve.websocket_driver cimport as_exception, ready
 
 cdef extern from "Python.h":
     void PyErr_SetObject(object kind, object value)
+    bint PyCoro_CheckExact(object value) noexcept
 
 
 cdef enum:
@@ -109,7 +110,7 @@ async def rendered(HttpEndpoint refusals, Exchange x, rendering):
 
 cdef object coroutine_of(object returned):
     """What an application's call returned, as a coroutine."""
-    if hasattr(type(returned), "send"):
+    if PyCoro_CheckExact(returned) or hasattr(type(returned), "send"):
         return returned
     if hasattr(type(returned), "__await__"):
         return awaited(returned)

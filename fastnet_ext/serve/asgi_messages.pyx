@@ -1,10 +1,7 @@
 # cython: freethreading_compatible=True
 """Reads the messages by which ASGI applications answer; asgi_messages.pxd is the map."""
 
-from fastnet_ext.exchange.head cimport ResponseHead
-
-# What frames a message or manages a connection is the carrier's, whatever the application says of it.
-cdef frozenset CARRIER_FIELDS = frozenset((b"transfer-encoding", b"keep-alive", b"proxy-connection", b"upgrade", b"te"))
+from fastnet_ext.exchange.head cimport ResponseHead, lowered
 
 
 cdef list pairs(dict message, str what):
@@ -13,28 +10,31 @@ cdef list pairs(dict message, str what):
     for pair in message.get("headers", ()):
         name, value = pair
         if not isinstance(name, bytes) or not isinstance(value, bytes):
-            raise TypeError(
-                f"{what}: headers are pairs of bytes, not ({type(name).__name__}, {type(value).__name__}): {pair!r}"
-            )
-        fields.append(((<bytes>name).lower(), value))
+            raise not_bytes(pair, what)
+        fields.append((lowered(name), value))
     return fields
+
+
+cdef object not_bytes(object pair, str what):
+    name, value = pair
+    return TypeError(
+        f"{what}: headers are pairs of bytes, not ({type(name).__name__}, {type(value).__name__}): {pair!r}"
+    )
 
 
 cdef ResponseHead head_of(dict message, str what):
     cdef object status = message.get("status")
-    cdef list fields = []
-    cdef bytes name, value
+    cdef ResponseHead head
     if not isinstance(status, int) or not 200 <= status <= 599:
         raise ValueError(f"{what}: status is a number from 200 to 599, not {status!r}")
-    for name, value in pairs(message, what):
-        if name in CARRIER_FIELDS:
-            continue
-        if name == b"connection":
-            if b"close" not in [token.strip() for token in value.lower().split(b",")]:
-                continue
-            value = b"close"
-        fields.append((name, value))
-    return ResponseHead(status, fields)
+    head = ResponseHead(status)
+    for pair in message.get("headers", ()):
+        name, value = pair
+        if not isinstance(name, bytes) or not isinstance(value, bytes):
+            raise not_bytes(pair, what)
+        # What frames a message or manages a connection is the carrier's, whatever the application says of it.
+        head.add(<bytes>name, <bytes>value, True)
+    return head
 
 
 cdef bytes body_of(dict message, str what):

@@ -292,6 +292,40 @@ def test_body_waits_for_the_rest() -> None:
     run(main())
 
 
+@pytest.mark.parametrize("sizes", [[1], [0, 7, 0], [1] * 600, [200, 400, 1000], [70_000, 1, 140_000, 5, 300_000]])
+@pytest.mark.parametrize("body", ["whole", "late"])
+def test_body_is_what_its_pieces_were(sizes: list[int], body: Literal["whole", "late"]) -> None:
+    async def main() -> None:
+        x = arriving(body=body)
+        sent = b""
+        for number, size in enumerate(sizes):
+            piece = bytes([number % 251]) * size
+            x.push(piece)
+            sent += piece
+        x.push_end()
+        assert await request_for(x).body() == sent
+
+    run(main())
+
+
+def test_piece_that_was_handed_out_stays_as_it_is() -> None:
+    async def main() -> None:
+        x = arriving()
+        pieces = request_for(x).stream()
+        # The second leaves room behind what the first brought.
+        x.push(b"a" * 1000)
+        x.push(b"b" * 10)
+        first = await anext(pieces)
+        x.push(b"c" * 500)
+        second = await anext(pieces)
+        x.push_end()
+        assert first == b"a" * 1000 + b"b" * 10
+        assert second == b"c" * 500
+        assert [piece async for piece in pieces] == []
+
+    run(main())
+
+
 def test_stream_gives_pieces_as_they_come() -> None:
     async def main() -> None:
         x = arriving()

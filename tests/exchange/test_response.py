@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastnet_ext.exchange.exchange import LoopLocal, Route
+from fastnet_ext.exchange.head import ResponseHead
 from fastnet_ext.exchange.memory import MemoryExchange
 from fastnet_ext.exchange.response import (
     HTMLResponse,
@@ -99,6 +100,26 @@ def test_heads_are_shared_until_headers_are_touched() -> None:
     changed.headers["x-a"] = "1"
     assert sent(changed).answer_head is not sent(Response("a")).answer_head
     assert sent(Response("a")).fields == [(b"content-type", b"text/plain; charset=utf-8")]
+
+
+def test_head_lowers_names_and_keeps_framing_apart() -> None:
+    head = ResponseHead(200, [(b"X-Ab", b"1"), (b"content-length", b"5"), (b"Connection", b"Close")])
+    assert (head.fields, head.content_length) == ([(b"x-ab", b"1")], 5)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [(b"x a", b""), (b"x", b"a\r\nb"), (b"te", b"trailers"), (b"connection", b"close, x"), (b"content-length", b"-1")],
+)
+def test_head_refuses_what_is_not_a_handlers_to_say(field: tuple[bytes, bytes]) -> None:
+    with pytest.raises(ValueError, match="header"):
+        ResponseHead(200, [field])
+
+
+@pytest.mark.parametrize("field", [(None, b""), (b"x", None), ("x", b""), (b"x", "y")])
+def test_head_takes_bytes_only(field: Any) -> None:
+    with pytest.raises(TypeError):
+        ResponseHead(200, [field])
 
 
 def test_a_response_may_be_sent_again() -> None:
