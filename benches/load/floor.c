@@ -1,8 +1,8 @@
 /* The floor: what one thread must spend to answer a request over TCP, whatever the language.
  *
- *     floor PORT RESPONSE
+ *     floor PORT FILE
  *
- * A level-triggered epoll loop on 127.0.0.1 that writes RESPONSE, head and body as given, once per request. It finds
+ * A level-triggered epoll loop on 127.0.0.1 that writes what FILE holds, head and body, once per request. It finds
  * the end of a head (CRLFCRLF), skips the Content-Length bytes of a POST, and answers all requests of one read in one
  * write; it looks at nothing else. It is no HTTP server: it exists to be divided by.
  */
@@ -22,7 +22,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { READ_SIZE = 16384, MAX_EVENTS = 512, MAX_CONNECTIONS = 65536, COPIES = 256 };
+enum { READ_SIZE = 16384, MAX_EVENTS = 512, MAX_CONNECTIONS = 65536, MAX_COPIES = 256, MAX_BATCH = 4 << 20 };
 
 typedef struct {
     size_t filled;     /* bytes of `data` in use: always less than one whole request between two reads */
@@ -32,8 +32,9 @@ typedef struct {
 } Connection;
 
 static Connection *connections[MAX_CONNECTIONS];
-static char *responses; /* COPIES responses in a row, so that a batch leaves in one write */
+static char *responses; /* `copies` responses in a row, so that a batch leaves in one write */
 static size_t response_size;
+static size_t copies; /* MAX_COPIES, or as many as MAX_BATCH bytes hold; one at least */
 static int poller;
 
 static void die(const char *what) {
@@ -102,7 +103,7 @@ static int write_owed(int fd, Connection *c) {
     while (c->owed > 0) {
         size_t part = (size_t)(c->owed % response_size);
         size_t start = part == 0 ? 0 : response_size - part;
-        size_t size = COPIES * response_size - start;
+        size_t size = copies * response_size - start;
         if (size > c->owed)
             size = (size_t)c->owed;
         ssize_t written = write(fd, responses + start, size);
@@ -155,17 +156,35 @@ static void serve(int fd, uint32_t events) {
         watch(fd, EPOLL_CTL_MOD, blocked ? EPOLLOUT : EPOLLIN);
 }
 
+/* Fill `responses` from a file that is not empty. */
+static void load(const char *path) {
+    FILE *file = fopen(path, "rb");
+    if (file == NULL || fseek(file, 0, SEEK_END) != 0)
+        die(path);
+    long size = ftell(file);
+    if (size <= 0)
+        die("an answer of no bytes");
+    rewind(file);
+    response_size = (size_t)size;
+    copies = MAX_BATCH / response_size;
+    copies = copies < 1 ? 1 : copies > MAX_COPIES ? MAX_COPIES : copies;
+    responses = malloc(copies * response_size);
+    if (responses == NULL)
+        die("malloc");
+    if (fread(responses, 1, response_size, file) != response_size)
+        die(path);
+    fclose(file);
+    for (size_t i = 1; i < copies; i++)
+        memcpy(responses + i * response_size, responses, response_size);
+}
+
 int main(int argc, char **argv) {
-    if (argc != 3 || (response_size = strlen(argv[2])) == 0) {
-        fprintf(stderr, "usage: floor PORT RESPONSE\n");
+    if (argc != 3) {
+        fprintf(stderr, "usage: floor PORT FILE\n");
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
-    responses = malloc(COPIES * response_size);
-    if (responses == NULL)
-        die("malloc");
-    for (size_t i = 0; i < COPIES; i++)
-        memcpy(responses + i * response_size, argv[2], response_size);
+    load(argv[2]);
 
     int one = 1;
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);

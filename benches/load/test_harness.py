@@ -120,7 +120,7 @@ def test_fixed_server_may_send_any_date() -> None:
 def test_floor_answers_every_plain_scenario(name: str) -> None:
     with ExitStack() as stack:
         standing = runner.start(stack, catalog.FLOOR, BY_NAME[name], NO_PINNING)
-        assert standing.answer_size == len(catalog.fixed_answer(BY_NAME[name]).encode())
+        assert standing.answer_size == len(catalog.fixed_answer(BY_NAME[name]))
 
 
 def test_floor_takes_requests_in_any_pieces() -> None:
@@ -128,7 +128,7 @@ def test_floor_takes_requests_in_any_pieces() -> None:
     with ExitStack() as stack:
         standing = runner.start(stack, catalog.FLOOR, scenario, NO_PINNING)
         wire = scenario.request.wire(standing.port)
-        expected = catalog.fixed_answer(scenario).encode()
+        expected = catalog.fixed_answer(scenario)
         for size in (1, 7, len(wire) - 1, 3 * len(wire)):
             with socket.create_connection(("127.0.0.1", standing.port), 5) as sock:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

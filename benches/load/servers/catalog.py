@@ -21,6 +21,7 @@ EVERY = HELLO | {"typed", "post"}
 HTTPS = frozenset({"tls", "handshakes"})
 HTTP2 = frozenset({"h2", "h2c"})
 GREETINGS = frozenset({"asgi", "asgi-browser"})
+FIXED = GREETINGS | {"asgi-out-64k", "asgi-out-1024k"}
 """What a server of fixed bytes can answer of an application's scenarios."""
 APPLICATIONS = frozenset(scenario.name for scenario in ASGI)
 
@@ -93,20 +94,23 @@ class Server:
         return Process(self.command(launch), core=core, cwd=self.cwd, env=env)
 
 
-def fixed_answer(scenario: Scenario) -> str:
+def fixed_answer(scenario: Scenario) -> bytes:
     """The answer the floor gives: the right one, with as many bytes of head as a lean server sends."""
     expected = scenario.expected
     (status,) = expected.statuses
-    body = (expected.body or b"").decode("utf-8")
+    body = expected.body or b""
     reason = {200: "OK", 201: "Created"}[status]
-    return (
+    head = (
         f"HTTP/1.1 {status} {reason}\r\ncontent-type: {expected.content_type}\r\n"
-        f"content-length: {len(body.encode())}\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n{body}"
+        f"content-length: {len(body)}\r\ndate: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n"
     )
+    return head.encode() + body
 
 
 def _floor(launch: Launch) -> list[str]:
-    return [str(peers.compiled("floor.c")), str(launch.port), fixed_answer(launch.scenario)]
+    response = launch.scratch / "response"
+    response.write_bytes(fixed_answer(launch.scenario))
+    return [str(peers.compiled("floor.c")), str(launch.port), str(response)]
 
 
 def _nginx(launch: Launch) -> list[str]:
@@ -164,7 +168,7 @@ def _script(name: str) -> Callable[[Launch], list[str]]:
     return lambda launch: [str(peers.python()), name, str(launch.port)]
 
 
-FLOOR = Server("floor", "C epoll loop", _floor, EVERY | GREETINGS, live=False)
+FLOOR = Server("floor", "C epoll loop", _floor, EVERY | FIXED, live=False)
 FASTNET = Server(
     "fastnet",
     "fastnet",
