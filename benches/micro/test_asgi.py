@@ -118,5 +118,5 @@ def test_scope(benchmark: Any, loop: asyncio.AbstractEventLoop, fields: list[tup
     route = Route(HttpEndpoint(CallPlan(lambda: None)), path="/{path:path}", param_names=("path",))
     x = MemoryExchange("GET", "/?a=1", fields, route=route, params=("",), connection=connection)
     request = request_for(x)
-    scope, _ = benchmark(request_side, AsgiApplication(application), request)
+    scope, _ = benchmark(request_side, AsgiApplication(application), request, None)
     assert scope["headers"] == fields

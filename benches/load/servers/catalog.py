@@ -90,7 +90,7 @@ class Server:
         env |= {f"FASTNET_{name.upper()}": value for name, value in launch.settings.items()}
         if launch.scenario.application:
             # An application meets the same packages under each server.
-            env |= {"BENCH_APPLICATION": launch.scenario.application, "PYTHONPATH": str(peers.packages())}
+            env["PYTHONPATH"] = str(peers.packages())
         return Process(self.command(launch), core=core, cwd=self.cwd, env=env)
 
 
@@ -131,8 +131,10 @@ def _nginx(launch: Launch) -> list[str]:
 
 def _fastnet(module: str) -> Callable[[Launch], list[str]]:
     def command(launch: Launch) -> list[str]:
-        app = f"benches.load.servers.{'mounted_app' if launch.scenario.application else module}:app"
+        app = f"benches.load.servers.{launch.scenario.application or module}:app"
         argv = [sys.executable, "-m", "fastnet", "run", app, "--host", "127.0.0.1", "--port", str(launch.port)]
+        if launch.scenario.application:
+            argv += ["--interface", "asgi"]
         if launch.tls is not None:
             argv += ["--tls-cert", str(launch.tls.cert), "--tls-key", str(launch.tls.key)]
         return argv
