@@ -47,7 +47,7 @@ class Notes:
             self.seen.append(note)
 
 
-class Timing(BaseHTTPMiddleware):
+class Timing(BaseHTTPMiddleware):  # type: ignore[misc]
     """Middleware as Starlette's users write it."""
 
     async def dispatch(self, request: Request, call_next: RequestResponseEndpoint) -> Response:
