@@ -16,9 +16,10 @@ from fastnet import App
 from fastnet_ext.exchange.exchange import Route
 from fastnet_ext.exchange.memory import MemoryConnection, MemoryExchange
 from fastnet_ext.exchange.request import request_for
-from fastnet_ext.net.connection import Connection, Service
+from fastnet_ext.net.accepted import AcceptedConnection
 from fastnet_ext.net.loop_state import LoopState
 from fastnet_ext.net.protocols import OnePort
+from fastnet_ext.net.service import Service
 from fastnet_ext.serve.asgi import request_side
 from fastnet_ext.serve.asgi_scope import AsgiApplication
 from fastnet_ext.serve.http import HttpEndpoint
@@ -89,7 +90,7 @@ def test_connection(benchmark: Any, loop: asyncio.AbstractEventLoop, fields: lis
     app = App()
     app.mount("/", application, lifespan="off")
     state = LoopState(loop)
-    connection = Connection(state, Service(app.build(), OnePort()))
+    connection = AcceptedConnection(state, Service(app.build(), OnePort()))
     sink = Sink()
     connection.connection_made(cast(Any, sink))
     head = b"".join(b"%b: %b\r\n" % field for field in fields)

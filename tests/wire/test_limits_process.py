@@ -266,7 +266,7 @@ ATTACKS = [
         again(masked(2, X)),
     ),
     attack(
-        "gRPC: message received",
+        "gRPC: message received, and what it decompresses to",
         H2,
         numbered(lambda i: grpc_call(i) + data(i, b"\0\xff\xff\xff\xff" + X[:16000], end_stream=True)),
     ),
