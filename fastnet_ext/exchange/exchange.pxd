@@ -210,6 +210,7 @@ cdef class Exchange:
     cdef BodyMode body_mode
     cdef bint body_complete
     cdef bint started                   # the endpoint has been started
+    cdef bint pipelined                 # more requests, which are answered one after the other, came with it
     cdef double began                   # by the loop's clock, as old as its latest sweep
     cdef bint collecting                # whole body wanted: no pause at BODY_HIGH_WATER
     cdef bint body_paused

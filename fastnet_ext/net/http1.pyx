@@ -103,10 +103,12 @@ cdef class Http1Carrier(Carrier):
                     self._next_request()
                     continue
                 x.trailers = self.reader.trailers
+                x.pipelined = served > 1 or position < size
                 x.feed_end()
                 x.ready()
             elif event == h1.NEED_DATA:
                 if x is not None:
+                    x.pipelined = served > 1
                     x.ready()
                     self._wait_for_body()
                 elif position < size and connection.clock == CLOCK_IDLE:

@@ -42,6 +42,8 @@ cdef class AsgiEndpoint(AsyncEndpoint):
     cdef HttpEndpoint wrapped           # answers requests through middleware; None when there is none
     cdef WebSocketEndpoint sockets      # checks hand-shakes
 
+    cdef int settle(self, Exchange x, object error) except -1
+
 
 cdef class AsgiHttp(Responder):
     # --- the exchange; `self` is its responder while the peer's leaving matters: from the first piece of a

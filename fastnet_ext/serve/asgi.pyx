@@ -57,28 +57,37 @@ cdef class AsgiEndpoint(AsyncEndpoint):
         self.wrapped = wrapped
 
     cdef int start(self, Exchange x) except -1:
-        cdef RunnerPool pool = <RunnerPool>x.connection.local.runners
-        cdef AsgiHttp call
-        cdef Runner runner
-        cdef object coroutine
         if x.wants_websocket and x.refusal is None:
             return start_websocket(self.of, self.sockets, x)
         if self.wrapped is not None:
             return self.wrapped.start(x)
+        if x.refusal is not None:
+            return self.settle(x, x.refusal)
+        if x.pipelined:
+            # Started at once, their answers leave in one write.
+            return self.start_now(x)
+        return (<RunnerPool>x.connection.local.runners).start_together(self, x)
+
+    cdef int start_now(self, Exchange x) except -1:
+        cdef AsgiHttp call
+        cdef Runner runner
+        cdef object coroutine
         try:
-            if x.refusal is not None:
-                raise x.refusal
             call = AsgiHttp.__new__(AsgiHttp)
             call.x = x
             coroutine = coroutine_of(self.of.application(http_scope(self.of, x), call.receive, call.send))
         except Exception as error:
-            coroutine = self.refusals.on_exception(x, error)
-            if coroutine is not None:
-                pool.run(self.refusals, x, coroutine)
-            return 0
-        runner = pool.run(self, x, coroutine)
+            return self.settle(x, error)
+        runner = (<RunnerPool>x.connection.local.runners).run(self, x, coroutine)
         if not x.finished:
             x.task = runner.task
+        return 0
+
+    cdef int settle(self, Exchange x, object error) except -1:
+        """Answer with an error in place of the application."""
+        cdef object following = self.refusals.on_exception(x, error)
+        if following is not None:
+            (<RunnerPool>x.connection.local.runners).run(self.refusals, x, following)
         return 0
 
     cdef object on_result(self, Exchange x, object value):

@@ -14,6 +14,8 @@ cdef enum Step:
 cdef class AsyncEndpoint(Endpoint):
     """An endpoint whose work is a coroutine run by a runner."""
 
+    # What `start` left to `RunnerPool.start_together`.
+    cdef int start_now(self, Exchange x) except -1
     # The coroutine returned `value`. Returns the coroutine to go on with, None when all is done.
     cdef object on_result(self, Exchange x, object value)
     # The coroutine raised. The same choice; raising is a mistake of ours and is logged.
@@ -76,12 +78,17 @@ cdef class RunnerPool:
     cdef bint eager             # off in asyncio's debug mode: plain tasks
     # Set by `net` while it handles input: no task is current, so a step may run at once.
     cdef bint in_batch
+    cdef list together          # exchanges to be begun in this turn, and their endpoints; None when there are none
 
     # Run a coroutine for an exchange; at once when that is possible. The runner may be done.
     cdef Runner run(self, AsyncEndpoint endpoint, Exchange x, object coroutine)
     cdef int _hand_over(self, Runner runner) except -1
     # In a Task of its own, with that contextvars.Context.
     cdef Runner _spawn(self, AsyncEndpoint endpoint, Exchange x, object coroutine, object context)
+    # Call `endpoint.start_now(x)` together with others of this turn of the loop, once all input at hand is read, and
+    # before their answers are written. Frameworks in Python are large: between two system calls they would find the
+    # processor's caches cold each time (docs/performance.md has figures).
+    cdef int start_together(self, AsyncEndpoint endpoint, Exchange x) except -1
     # Have at least `count` runners parked by the next turn of the loop.
     cdef int replenish(self, int count) except -1
 

@@ -54,6 +54,9 @@ cdef object LOCAL = contextvars.ContextVar("fastnet_loop", default=None)
 
 
 cdef class AsyncEndpoint(Endpoint):
+    cdef int start_now(self, Exchange x) except -1:
+        raise NotImplementedError
+
     cdef object on_result(self, Exchange x, object value):
         return None
 
@@ -365,6 +368,28 @@ cdef class RunnerPool:
             runner.retired = step != STEP_WAITS
             self._hand_over(runner)
         return runner
+
+    cdef int start_together(self, AsyncEndpoint endpoint, Exchange x) except -1:
+        if self.together is None:
+            self.together = []
+            self.local.loop.call_soon(self._begin_together)
+        self.together.append((endpoint, x))
+        return 0
+
+    def _begin_together(self):
+        cdef LoopLocal local = self.local
+        cdef AsyncEndpoint endpoint
+        cdef Exchange x
+        together, self.together = self.together, None
+        self.in_batch = True
+        try:
+            for endpoint, x in together:
+                if not x.gone and not x.ended:
+                    local.starting = x
+                    endpoint.start_now(x)
+        finally:
+            local.starting = None
+            self.in_batch = False
 
     cdef int _hand_over(self, Runner runner) except -1:
         """Let the Task take over: it waits for what its coroutine waits for, or ends."""
