@@ -167,8 +167,8 @@ class Server:
         timeout = self.config.timeout_drain if timeout is None else timeout
         self._stopping = True
         self.app.shutting_down = True
-        await self._stop_accepting()
         try:
+            await self._stop_accepting()
             if self.state is not None:
                 await self._drain(self.state, timeout)
         finally:
@@ -187,12 +187,15 @@ class Server:
     async def _stop_accepting(self) -> None:
         """Close the listening sockets; what was accepted before is served."""
         loop = asyncio.get_running_loop()
-        if self._servers and isinstance(loop, asyncio.BaseEventLoop):
-            # The stock loop makes a connection a turn after it has accepted it, and drops it when the server is closed.
-            for _, sock in self._sockets:
-                loop.remove_reader(sock)
-            await asyncio.sleep(0)
-        self._close_listeners()
+        try:
+            if self._servers and isinstance(loop, asyncio.BaseEventLoop):
+                # The stock loop makes a connection a turn after it has accepted it, and drops it when the server is
+                # closed.
+                for _, sock in self._sockets:
+                    loop.remove_reader(sock)
+                await asyncio.sleep(0)
+        finally:
+            self._close_listeners()
 
     def _close_listeners(self) -> None:
         for server in self._servers:
