@@ -155,6 +155,14 @@ def over_grpc(url: str) -> None:
                        "INVALID_ARGUMENT: a greeting needs a name")  # fmt: skip
         else:
             raise WrongAnswer("SayHello() without a name was answered, not refused")
+        replies = stub.SayHelloStream(pb.HelloRequest(name="Ada"), timeout=10)
+        check_same("> SayHelloStream(name='Ada')", [reply.message for reply in replies], ["0: Ada", "1: Ada", "2: Ada"])
+        requests = (pb.HelloRequest(name=name) for name in ("Ada", "Grace"))
+        summary = stub.RecordGreetings(requests, timeout=10)
+        check_same("> RecordGreetings of Ada, Grace", (summary.count, summary.summary), (2, "Ada, Grace"))
+        messages = (pb.ChatMessage(user="Ada", content=text) for text in ("hello", "bye"))
+        answers = [message.content for message in stub.Chat(messages, timeout=10)]
+        check_same("> Chat of 'hello', 'bye'", answers, ["HELLO", "BYE"])
 
 
 # --- asking and checking

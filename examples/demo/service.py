@@ -150,3 +150,15 @@ class Greeter:
         if not request.name:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a greeting needs a name")
         return pb.HelloReply(message=f"Hello, {request.name}!")
+
+    async def SayHelloStream(self, request: Any, context: Any) -> AsyncIterator[Any]:
+        for number in range(3):
+            yield pb.HelloReply(message=f"{number}: {request.name}")
+
+    async def RecordGreetings(self, requests: Any, context: Any) -> Any:
+        names = [request.name async for request in requests]
+        return pb.GreetingSummary(count=len(names), summary=", ".join(names))
+
+    async def Chat(self, requests: Any, context: Any) -> AsyncIterator[Any]:
+        async for message in requests:
+            yield pb.ChatMessage(user="server", content=message.content.upper())

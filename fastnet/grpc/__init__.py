@@ -1,7 +1,8 @@
 """gRPC: services under ``app.grpc``, and what their handlers see."""
 
 from fastnet.grpc.server import GrpcServer
-from fastnet_ext.serve.grpc_context import ServicerContext, SyncServicerContext
+from fastnet_ext.serve.grpc_context import ServicerContext
+from fastnet_ext.serve.grpc_threads import SyncServicerContext
 from fastnet_ext.serve.grpc_values import Metadatum, Peer
 
 __all__ = ["GrpcServer", "Metadatum", "Peer", "ServicerContext", "SyncServicerContext"]

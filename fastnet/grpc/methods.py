@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -13,7 +13,6 @@ from fastnet.grpc.errors import status_of
 from fastnet.handlers import build_plan
 from fastnet.http.errors import HTTPException
 from fastnet.signatures import HandlerError, kind_of
-from fastnet_ext.exchange.exchange import Endpoint
 from fastnet_ext.exchange.request import Request
 from fastnet_ext.exchange.response import Response
 from fastnet_ext.serve.grpc import GrpcEndpoint, GrpcFallback
@@ -37,7 +36,6 @@ __all__ = [
 ]
 
 MAX_MESSAGE = 4 * 1024 * 1024
-STREAMING = "streaming methods are not served by this version"
 
 
 class MethodHandler(Protocol):
@@ -75,18 +73,13 @@ class Method:
     inline: bool = False
     max_message: int = MAX_MESSAGE
 
-    @property
-    def streams(self) -> bool:
-        """Whether it is of one of the three kinds with a stream."""
-        return self.request_streaming or self.response_streaming
-
     def bound(self, handler: Callable[..., Any]) -> Method:
         """The same method with its handler, which is checked. Raises HandlerError."""
         if not callable(handler):
             raise TypeError(f"{self.path}: a handler is a function, not {handler!r}")
-        if not self.streams and kind_of(handler) in ("asyncgen", "gen"):
+        if not self.response_streaming and kind_of(handler) in ("asyncgen", "gen"):
             raise HandlerError(
-                handler, f"{self.path} is unary in the .proto file: it returns one message and yields none"
+                handler, f"{self.path} is answered by one message in the .proto file: it is returned, not yielded"
             )
         return replace(self, handler=handler)
 
@@ -160,17 +153,22 @@ def fallback_for(app: App, **options: Any) -> GrpcFallback:
     return GrpcFallback(refusals=plain_endpoint(app, _not_grpc), **options)
 
 
-def endpoint_for(app: App, method: Method) -> Endpoint:
+def endpoint_for(app: App, method: Method) -> GrpcEndpoint:
     """The endpoint of a method whose handler is there. Raises HandlerError for one that cannot be called."""
     handler = method.handler
     if handler is None:
         raise TypeError(f"{method.path} has no handler")
-    if method.streams:
-        return fallback_for(app, details=STREAMING)
     kind = kind_of(handler)
+    sync = kind not in ("async", "asyncgen")
+    thread = sync and not method.inline
+    if method.inline and method.request_streaming and sync:
+        raise HandlerError(handler, f"{method.path}: whoever waits for the messages of a stream is not inline")
     options: dict[str, Any] = {
         "refusals": plain_endpoint(app, _not_grpc),
-        "sync_context": kind != "async",
+        "request_streaming": method.request_streaming,
+        "response_streaming": method.response_streaming,
+        "sync_context": sync,
+        "thread": thread,
         "deserialize": method.deserialize,
         "serialize": method.serialize,
         "max_message": method.max_message,
@@ -178,8 +176,8 @@ def endpoint_for(app: App, method: Method) -> Endpoint:
     }
     if method.plain and not app._dependencies:
         # Taken as it is: wrappers around generated servicers often have no signature to speak of.
-        return GrpcEndpoint(handler, thread=kind != "async", **options)
-    plan, description = build_plan(
+        return GrpcEndpoint(handler, **options)
+    plan, _ = build_plan(
         _plainly(handler) if method.plain else handler,
         methods=("POST",),
         dependencies=app._dependencies,
@@ -190,16 +188,15 @@ def endpoint_for(app: App, method: Method) -> Endpoint:
         dec_hook=app.dec_hook,
     )
     if plan.needs_body:
-        raise HandlerError(handler, f"{method.path}: a gRPC method has no body but its message")
+        raise HandlerError(handler, f"{method.path}: a gRPC method has no body but its messages")
     if len(plan.arguments) < 2 and not isinstance(plan, DependentPlan):
-        raise HandlerError(handler, f"{method.path}: the first two parameters are the message and the context")
-    thread = description.mode == "thread"
+        raise HandlerError(handler, f"{method.path}: the first two parameters are the request and the context")
     if len(plan.arguments) == 2 and not isinstance(plan, DependentPlan):
-        return GrpcEndpoint(handler, thread=thread, **options)
-    if thread:
+        return GrpcEndpoint(handler, **options)
+    if thread and not isinstance(plan, DependentPlan):
         # The loop fetches the arguments; what is left for the thread is the call.
         plan = CallPlan(bind_call(plan.function), plan.arguments, plan.positional)
-    return GrpcEndpoint(handler, plan=plan, thread=thread, **options)
+    return GrpcEndpoint(handler, plan=plan, **options)
 
 
 def _providers(app: App) -> Mapping[type, Any]:
@@ -207,13 +204,22 @@ def _providers(app: App) -> Mapping[type, Any]:
 
 
 def _plainly(handler: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-    """A function of message and context that calls a handler, which need not tell its parameters."""
-    if inspect.iscoroutinefunction(handler) or kind_of(handler) == "async":
+    """A function of request and context that calls a handler, which need not tell its parameters."""
+    kind = kind_of(handler)
+    if kind == "async":
 
         async def call(request: Any, context: Any) -> Any:
             return await handler(request, context)
 
         return call
+    if kind == "asyncgen":
+
+        async def iterate(request: Any, context: Any) -> AsyncIterator[Any]:
+            async with contextlib.aclosing(handler(request, context)) as messages:
+                async for message in messages:
+                    yield message
+
+        return iterate
 
     def call_in_thread(request: Any, context: Any) -> Any:
         return handler(request, context)

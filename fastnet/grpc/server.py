@@ -44,8 +44,8 @@ class GrpcServer:
 
     Handlers take the message and the context, and then whatever handlers of other protocols take:
     dependencies, ``Call``, header values. ``async def`` handlers run on the loop, ``def`` handlers in
-    the pool of threads. Unary methods are served; those with streams are known and answer
-    UNIMPLEMENTED in this version.
+    the pool of threads. Where the .proto file says ``stream``, the first parameter is an iterator of messages, and
+    the handler yields messages or writes them to its context.
 
     Everything raises ``RuntimeError`` once the application serves, ``ValueError`` for a method that
     is there already, and ``ImportError`` without the extra ``grpc``.
@@ -190,8 +190,7 @@ class GrpcServer:
         for generic in self._generic:
             handler = generic.service(details)
             if handler is not None:
-                endpoint = endpoint_for(self._app, adopted(path, handler))
-                return endpoint if isinstance(endpoint, GrpcEndpoint) else None
+                return endpoint_for(self._app, adopted(path, handler))
         return None
 
     def _add_methods(self, service: str, holder: Any, max_message: int) -> None:

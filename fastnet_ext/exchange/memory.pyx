@@ -127,6 +127,11 @@ cdef class MemoryExchange(Exchange):
         return self.finished
 
     @property
+    def paused(self):
+        """The peer was asked to send no more of the body for now."""
+        return self.body_paused
+
+    @property
     def complete(self):
         return self.ended
 

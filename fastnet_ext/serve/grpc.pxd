@@ -10,6 +10,7 @@ from libc.stdint cimport uint64_t
 from fastnet_ext.exchange.exchange cimport Endpoint, Exchange, Responder
 from fastnet_ext.grpc.framing cimport MessageReader
 from fastnet_ext.serve.grpc_context cimport ServicerContext
+from fastnet_ext.serve.grpc_requests cimport RequestStream
 from fastnet_ext.serve.grpc_wire cimport Compression, GrpcEncoder
 from fastnet_ext.serve.http cimport HttpEndpoint
 from fastnet_ext.serve.plan cimport CallPlan
@@ -22,12 +23,15 @@ cdef enum:
 
 
 cdef class GrpcEndpoint(AsyncEndpoint):
-    """One unary method."""
+    """One method, of one of the four kinds."""
 
     # --- the call
     cdef readonly object handler
     cdef readonly CallPlan plan         # fetches what the handler takes beside message and context; None: nothing
-    cdef bint in_thread                 # `handler` (or what the plan returns) blocks
+    cdef readonly bint request_streaming
+    cdef readonly bint response_streaming
+    cdef bint in_thread                 # the handler blocks
+    cdef bint bound                     # what the plan returns is the call, and is to be made in a thread
     cdef bint sync_context              # the handler is a `def` one: its context has no coroutines
     cdef object deserialize             # bytes -> message; None: bytes
     cdef object serialize               # message -> bytes; None: bytes
@@ -39,13 +43,14 @@ cdef class GrpcEndpoint(AsyncEndpoint):
 
     cdef GrpcEncoder encoder
 
-    # The message is there and nothing else will come: call the handler.
-    cdef int call(self, Exchange x, GrpcCall call) except -1
+    # Call the handler with its message, or with its stream of them.
+    cdef int call(self, Exchange x, ServicerContext context, object request) except -1
     cdef object begin(self, Exchange x, ServicerContext context, object request)
     cdef int run(self, Exchange x, ServicerContext context, object coroutine) except -1
     # End with what the handler returned, or raised.
     cdef int answer(self, Exchange x, object value) except -1
     cdef int fail(self, Exchange x, object error) except -1
+    cdef int unserialisable(self, Exchange x, ServicerContext context, object error) except -1
     cdef tuple explain(self, Exchange x, ServicerContext context, object error)
 
 
@@ -67,8 +72,9 @@ cdef class GrpcCall(Responder):
     cdef MessageReader reader
     cdef Compression compression
     cdef bytes message                  # the request message, None until it is there
+    cdef RequestStream requests         # in its place where there may be many; None otherwise
 
     # Look at the fields of the head. 1: go on; 0: the call has ended.
     cdef int open(self, Exchange x) except -1
-    cdef int _message_too_large(self, Exchange x) except -1
     cdef int take(self, Exchange x) except -1
+    cdef int refuse(self, Exchange x, int code, str reason) except -1

@@ -16,11 +16,17 @@ class GrpcEndpoint(Endpoint):
     def plan(self) -> CallPlan | None: ...
     @property
     def max_message(self) -> int: ...
+    @property
+    def request_streaming(self) -> bool: ...
+    @property
+    def response_streaming(self) -> bool: ...
     def __init__(
         self,
         handler: Callable[..., Any],
         *,
         refusals: HttpEndpoint,
+        request_streaming: bool = False,
+        response_streaming: bool = False,
         plan: CallPlan | None = None,
         thread: bool = False,
         sync_context: bool = False,

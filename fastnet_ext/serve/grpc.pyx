@@ -1,11 +1,11 @@
 # cython: freethreading_compatible=True
-"""Runs unary gRPC methods; grpc.pxd is the map.
+"""Runs gRPC methods; grpc.pxd is the map.
 
 The statuses are those that gRPC's documents give to each mistake (statuscodes.md, PROTOCOL-HTTP2.md).
 """
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport strlen
 
@@ -22,14 +22,16 @@ from fastnet_ext.exchange.request cimport request_id
 from fastnet_ext.grpc.fields cimport parse_timeout
 from fastnet_ext.grpc.framing cimport FLAG_COMPRESSED, ReadEvent, new_reader
 from fastnet_ext.serve.errors import UnsupportedMediaType
-from fastnet_ext.serve.grpc_context cimport ServicerContext, SyncServicerContext
+from fastnet_ext.serve.grpc_context cimport ServicerContext, new_requests
+from fastnet_ext.serve.grpc_requests cimport new_request_stream, unpacked
+from fastnet_ext.serve.grpc_threads cimport SyncServicerContext, from_thread, new_blocking_requests
 from fastnet_ext.serve.grpc_wire cimport (
     CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_OK, CODE_RESOURCE_EXHAUSTED, CODE_UNIMPLEMENTED,
     CODE_UNKNOWN, COMPRESSION_NONE, COMPRESSION_UNKNOWN, GrpcEncoder, binary_fields_valid, compression_named,
-    decode_metadata, decompress, is_grpc,
+    decode_metadata, is_grpc,
 )
 from fastnet_ext.serve.http cimport HttpEndpoint
-from fastnet_ext.serve.plan cimport CallPlan
+from fastnet_ext.serve.plan cimport CallPlan, DependentPlan
 from fastnet_ext.serve.runner cimport AsyncEndpoint, Runner, RunnerPool, context_for
 
 __all__ = ["GrpcEndpoint", "GrpcFallback"]
@@ -59,8 +61,11 @@ cdef int refuse_media_type(HttpEndpoint refusals, Exchange x) except -1:
 
 @cython.final
 cdef class GrpcEndpoint(AsyncEndpoint):
-    """Answers the calls of a unary method by ``handler(request, context)``.
+    """Answers the calls of a method by ``handler(request, context)``.
 
+    ``request_streaming``: in place of a message the handler gets an iterator of them.
+    ``response_streaming``: it gives messages: it is a generator, asynchronous or not, returns an iterator, or
+    writes them to the context.
     ``plan``: in place of the handler; its first two parameters are message and context (slots 0 and 1).
     ``thread``: the handler may block: it runs in the pool of threads. ``sync_context``: it is a ``def``
     handler. ``deserialize`` and ``serialize`` make messages of bytes and back; without them the handler
@@ -70,12 +75,17 @@ cdef class GrpcEndpoint(AsyncEndpoint):
     """
 
     def __init__(
-        self, handler, *, HttpEndpoint refusals not None, CallPlan plan=None, bint thread=False,
-        bint sync_context=False, deserialize=None, serialize=None, uint64_t max_message=MAX_MESSAGE, translate=None,
+        self, handler, *, HttpEndpoint refusals not None, bint request_streaming=False, bint response_streaming=False,
+        CallPlan plan=None, bint thread=False, bint sync_context=False, deserialize=None, serialize=None,
+        uint64_t max_message=MAX_MESSAGE, translate=None,
     ):
         self.handler = handler
+        self.request_streaming = request_streaming
+        self.response_streaming = response_streaming
         self.plan = plan
         self.in_thread = thread
+        # The coroutine of a DependentPlan sees to the thread itself.
+        self.bound = thread and not isinstance(plan, DependentPlan)
         self.sync_context = sync_context
         self.deserialize = deserialize
         self.serialize = serialize
@@ -93,26 +103,35 @@ cdef class GrpcEndpoint(AsyncEndpoint):
             return refuse_media_type(self.refusals, x)
         context = ServicerContext(x)
         context.encoder = self.encoder
+        context.deserialize = self.deserialize
+        context.serialize = self.serialize
+        context.writes = self.response_streaming
         call = GrpcCall.__new__(GrpcCall)
         call.endpoint = self
         call.context = context
         call.reader = new_reader(self.max_message, FLAG_COMPRESSED)
         x.call = context
         x.responder = call
-        if call.open(x) and x.body_complete:
+        if not call.open(x):
+            return 0
+        if self.request_streaming:
+            context.requests = call.requests = new_request_stream(call.reader)
+            call.requests.compression = call.compression
+        if x.body_complete:
             body = x.take_body()
             call.on_data(x, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
             if not x.ended:
                 call.on_end(x)
+        if self.request_streaming:
+            return self.call(x, context, None)
         return 0
 
     # --- the handler
 
-    cdef int call(self, Exchange x, GrpcCall call) except -1:
-        cdef ServicerContext context = call.context
-        cdef object request = call.message
-        call.message = None
-        if self.deserialize is not None:
+    cdef int call(self, Exchange x, ServicerContext context, object request) except -1:
+        if self.request_streaming:
+            request = new_blocking_requests(context) if self.sync_context else new_requests(context)
+        elif self.deserialize is not None:
             try:
                 request = self.deserialize(request)
             except Exception:
@@ -123,6 +142,8 @@ cdef class GrpcEndpoint(AsyncEndpoint):
             result = self.begin(x, context, request)
         except Exception as error:
             return self.fail(x, error)
+        if self.response_streaming:
+            return self.run(x, context, _send_messages(self, x, context, result))
         if PyCoro_CheckExact(result):
             return self.run(x, context, result)
         if hasattr(type(result), "__await__"):
@@ -130,7 +151,7 @@ cdef class GrpcEndpoint(AsyncEndpoint):
         return self.answer(x, result)
 
     cdef object begin(self, Exchange x, ServicerContext context, object request):
-        """Call the handler: its coroutine, or what it returned."""
+        """Call the handler: its coroutine, or what it returned; where it streams and blocks, the call itself."""
         cdef object visible = SyncServicerContext(context) if self.sync_context else context
         if self.plan is not None:
             result = self.plan.call_with(x, [request, visible])
@@ -138,16 +159,16 @@ cdef class GrpcEndpoint(AsyncEndpoint):
             result = functools.partial(self.handler, request, visible)
         else:
             return self.handler(request, visible)
-        return _run_in_thread(x, result) if self.in_thread else result
+        return _run_in_thread(x, result) if self.bound and not self.response_streaming else result
 
     cdef int run(self, Exchange x, ServicerContext context, object coroutine) except -1:
         cdef RunnerPool pool = <RunnerPool>x.connection.local.runners
         cdef Runner runner = pool.run(self, x, coroutine)
-        if not x.finished:
+        if runner.exchange is x:
             context.task = runner.task
-            if x.gone != GONE_NOT:
-                # The peer left during the first step, when there was no task to cancel yet.
-                context.cancel_task()
+            if context.broken_off or x.gone != GONE_NOT:
+                # That was during the first step, when there was no task to cancel yet.
+                context.break_off()
         return 0
 
     # --- what becomes of the handler's outcome
@@ -167,23 +188,23 @@ cdef class GrpcEndpoint(AsyncEndpoint):
 
     cdef int answer(self, Exchange x, object value) except -1:
         cdef ServicerContext context
-        cdef object data = value
-        cdef str reason
+        cdef bytes data
         if x.ended or x.gone != GONE_NOT:
             return x.finish()
         context = <ServicerContext>x.call
-        if context.abort_error is not None or context.status_code != CODE_OK:
+        if self.response_streaming or context.abort_error is not None or context.status_code != CODE_OK:
             return context.end_as_said()
         try:
-            if self.serialize is not None:
-                data = self.serialize(value)
-            if type(data) is not bytes:
-                raise TypeError(f"a serialised message is bytes, not {type(data).__name__}")
+            data = context.encode(value)
         except Exception as error:
-            log_failure(x, error, "returned what cannot be serialised")
-            reason = hidden(x, error, "the response message could not be serialised")
-            return context.end_call(CODE_INTERNAL, reason)
-        return context.answer(<bytes>data)
+            return self.unserialisable(x, context, error)
+        return context.answer(data)
+
+    cdef int unserialisable(self, Exchange x, ServicerContext context, object error) except -1:
+        cdef str reason
+        log_failure(x, error, "gave what cannot be serialised")
+        reason = hidden(x, error, "the response message could not be serialised")
+        return context.end_call(CODE_INTERNAL, reason)
 
     cdef int fail(self, Exchange x, object error) except -1:
         cdef ServicerContext context
@@ -235,6 +256,51 @@ async def _run_in_thread(Exchange x, call):
 async def _await_it(awaitable):
     """A coroutine of something that can be awaited."""
     return await awaitable
+
+
+async def _send_messages(GrpcEndpoint endpoint, Exchange x, ServicerContext context, result):
+    """Send what a streaming handler gives: each message as it comes, waiting while the peer is slow."""
+    cdef object source = result
+    cdef bytes data
+    if endpoint.bound:
+        source = from_thread(x, result)
+    elif hasattr(type(source), "__await__"):
+        source = await source
+    if source is None:
+        # It has written to the context, or nothing.
+        return None
+    if not hasattr(type(source), "__aiter__"):
+        if not hasattr(type(source), "__iter__") or isinstance(source, (bytes, str)):
+            raise TypeError(f"a streaming method yields its messages, or writes them; it returned {source!r:.100}")
+        source = from_thread(x, functools.partial(_same, source)) if endpoint.in_thread else _on_loop(source)
+    try:
+        async for message in source:
+            context.check_open()
+            try:
+                data = context.encode(message)
+            except Exception as error:
+                endpoint.unserialisable(x, context, error)
+                break
+            if not context.push(data):
+                await context.settle()
+    finally:
+        if hasattr(type(source), "aclose"):
+            await source.aclose()
+    return None
+
+
+def _same(value):
+    return value
+
+
+async def _on_loop(source):
+    """The items of an iterator that does not block."""
+    try:
+        for item in source:
+            yield item
+    finally:
+        if hasattr(type(source), "close"):
+            source.close()
 
 
 cdef bint is_abort(object error) except -1:
@@ -323,56 +389,64 @@ cdef class GrpcCall(Responder):
         return 1
 
     cdef int on_data(self, Exchange x, char* data, Py_ssize_t size) except -1:
+        cdef RequestStream requests = self.requests
         cdef size_t used = 0, consumed = 0
         cdef ReadEvent event
         cdef str reason
+        if requests is not None:
+            requests.feed(x, data, size)
+            if requests.code:
+                return self.context.refuse_requests()
+            return 0 if requests.message is None else requests.wake(True)
         while not x.ended:
             event = self.reader.next(data + used, <size_t>size - used, &consumed)
             used += consumed
             if event == ReadEvent.NEED_DATA:
                 return x.hold(<int64_t>self.reader.held())
             if event == ReadEvent.FAILED:
-                if self.reader.status == CODE_RESOURCE_EXHAUSTED:
-                    return self._message_too_large(x)
                 reason = self.reader.reason[:strlen(self.reader.reason)].decode("ascii")
-                return self.context.end_call(self.reader.status, reason)
+                return self.refuse(x, self.reader.status, reason)
             self.take(x)
         return 0
 
     cdef int take(self, Exchange x) except -1:
-        """A message is there."""
-        cdef bytes message
+        """The message is there."""
+        cdef object found
         if self.message is not None:
-            return self.context.end_call(CODE_UNIMPLEMENTED, "a unary call takes one message, not several")
-        message = PyBytes_FromStringAndSize(self.reader.message, self.reader.message_size)
-        if self.reader.flag & FLAG_COMPRESSED:
-            if self.compression == COMPRESSION_NONE:
-                return self.context.end_call(CODE_INTERNAL, "a compressed message in a call without grpc-encoding")
-            try:
-                message = decompress(message, self.compression, self.endpoint.max_message)
-            except OverflowError:
-                return self._message_too_large(x)
-            except ValueError:
-                return self.context.end_call(CODE_INTERNAL, "a message cannot be decompressed")
-        self.message = message
+            return self.context.end_call(CODE_UNIMPLEMENTED, "the call takes one message, not several")
+        found = unpacked(self.reader, self.compression)
+        if type(found) is not bytes:
+            code, reason = found
+            return self.refuse(x, code, reason)
+        self.message = <bytes>found
         return 0
 
-    cdef int _message_too_large(self, Exchange x) except -1:
-        x.connection.over_limit(LIMIT_MESSAGE, <double>self.endpoint.max_message, CUT_CALL)
-        return self.context.end_call(CODE_RESOURCE_EXHAUSTED, "message larger than the limit")
+    cdef int refuse(self, Exchange x, int code, str reason) except -1:
+        if code == CODE_RESOURCE_EXHAUSTED:
+            x.connection.over_limit(LIMIT_MESSAGE, <double>self.endpoint.max_message, CUT_CALL)
+        return self.context.end_call(code, reason)
 
     cdef int on_end(self, Exchange x) except -1:
+        cdef bytes message
+        if self.requests is not None:
+            self.requests.feed_end()
+            return self.requests.wake(True)
         if self.context.running:
             return 0
         if not self.reader.at_boundary():
             return self.context.end_call(CODE_INTERNAL, "the request ended within a message")
         if self.message is None:
-            return self.context.end_call(CODE_UNIMPLEMENTED, "a unary call takes one message, not none")
-        return self.endpoint.call(x, self)
+            return self.context.end_call(CODE_UNIMPLEMENTED, "the call takes one message, not none")
+        message = self.message
+        self.message = None
+        return self.endpoint.call(x, self.context, message)
+
+    cdef int on_writable(self, Exchange x) except -1:
+        return self.context.writable()
 
     cdef int on_gone(self, Exchange x, int why) except -1:
         cdef ServicerContext context = self.context
         context.disarm()
         if not context.running:
             return x.finish()
-        return context.cancel_task()
+        return context.break_off()

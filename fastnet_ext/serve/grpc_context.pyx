@@ -6,23 +6,38 @@ engine runs without it.
 """
 
 cimport cython
+from cpython.bytes cimport PyBytes_GET_SIZE
 from libc.stdint cimport int64_t
 
 import asyncio
-import concurrent.futures
 import importlib
 import logging
 
 from fastnet_ext.core.headers cimport HEADER_GRPC_ACCEPT_ENCODING
 from fastnet_ext.exchange.exchange cimport GONE_NOT, Exchange, Observer
+from fastnet_ext.exchange.limits cimport CUT_CALL, LIMIT_MESSAGE
 from fastnet_ext.exchange.request cimport Call
+from fastnet_ext.serve.grpc_requests cimport RequestStream
 from fastnet_ext.serve.grpc_values import EXTRA, auth_context, identity_key, peer_of
 from fastnet_ext.serve.grpc_wire cimport (
-    CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_OK, COMPRESSION_NONE, MAX_CODE, Compression, decode_metadata,
-    encode_metadata,
+    CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_OK, CODE_RESOURCE_EXHAUSTED, COMPRESSION_NONE, MAX_CODE,
+    Compression, decode_metadata, encode_metadata,
 )
+from fastnet_ext.serve.websocket_driver cimport as_exception
 
-__all__ = ["ServicerContext", "SyncServicerContext"]
+
+cdef extern from "Python.h":
+    void PyErr_SetObject(object kind, object value)
+
+
+__all__ = ["ServicerContext"]
+
+cdef enum:
+    # What a handler may read and write without waiting once, before others get a turn: messages, and bytes, of which
+    # each message counts for MESSAGE_COST more.
+    READ_BURST = 256
+    WRITE_BURST = 64 * 1024
+    MESSAGE_COST = 256
 
 cdef object log = logging.getLogger("fastnet.error")
 
@@ -188,13 +203,104 @@ cdef class ServicerContext(Call):
         """Send the next message as it is."""
         self.plain_next = True
 
+    # --- streams
+
     async def read(self):
-        """Calls that stream take their messages so; a unary call has its one as the argument."""
-        raise grpcio().UsageError("a unary call has no messages to read but its argument")
+        """The next message of the request, ``grpc.aio.EOF`` behind the last one.
+
+        ``grpc.aio.UsageError`` in calls whose request is one message: the handler has it.
+        """
+        if self.requests is None:
+            raise grpcio().UsageError("the request is one message, which the handler was called with")
+        return await new_receive(self, False)
 
     async def write(self, message):
-        """Calls that stream send their messages so; a unary handler returns its one."""
-        raise grpcio().UsageError("a unary call answers by what its handler returns")
+        """Send a message of the answer; waits while the peer is slow.
+
+        ``grpc.aio.UsageError`` in calls that are answered by the one message which the handler returns.
+        ``asyncio.CancelledError`` when the call is over.
+        """
+        if not self.writes:
+            raise grpcio().UsageError("the answer is one message, which the handler returns")
+        self.check_open()
+        if not self.push(self.encode(message)):
+            await self.settle()
+
+    async def settle(self):
+        """Wait until the peer takes more, or let others have their turn."""
+        self.burst = 0
+        if not self.congested:
+            await asyncio.sleep(0)
+        while self.congested and not self.over():
+            if self.writers is None:
+                self.writers = []
+            future = self.connection.local.loop.create_future()
+            self.writers.append(future)
+            await future
+
+    cdef bytes next_request(self):
+        cdef RequestStream requests = self.requests
+        cdef bytes message
+        self.check_open()
+        message = requests.take(self.x)
+        if requests.code:
+            self.refuse_requests()
+            raise self.over_error()
+        return message
+
+    cdef object parse(self, bytes data):
+        if self.deserialize is None:
+            return data
+        try:
+            return self.deserialize(data)
+        except Exception:
+            # The caller's mistake: no traceback of ours for it.
+            self.end_call(CODE_INTERNAL, "a request message cannot be parsed")
+            self.break_off()
+        raise self.over_error()
+
+    cdef bytes encode(self, object message):
+        cdef object data = message if self.serialize is None else self.serialize(message)
+        if type(data) is not bytes:
+            raise TypeError(f"a serialised message is bytes, not {type(data).__name__}")
+        return <bytes>data
+
+    cdef int push(self, bytes message) except -1:
+        cdef Exchange x = self.x
+        cdef Compression compression = COMPRESSION_NONE if self.plain_next else self.compression
+        self.plain_next = False
+        if not x.status:
+            self.send_head(None)
+        self.burst += PyBytes_GET_SIZE(message) + MESSAGE_COST
+        if self.encoder.send_message(x, message, compression) == 0:
+            self.congested = True
+        return 0 if self.congested or self.burst > WRITE_BURST else 1
+
+    cdef int writable(self) except -1:
+        self.congested = False
+        writers, self.writers = self.writers, None
+        if writers is not None:
+            for future in writers:
+                if not future.done():
+                    future.set_result(None)
+        return 0
+
+    cdef int _release_streams(self) except -1:
+        """The call is over: whoever reads or writes looks again."""
+        if self.requests is not None:
+            self.requests.close()
+        return self.writable()
+
+    cdef object over_error(self):
+        """What a handler gets that goes on when its call is over."""
+        if self.abort_error is not None:
+            return self.abort_error
+        return asyncio.CancelledError("the call is over")
+
+    cdef int check_open(self) except -1:
+        if self.over():
+            raise self.over_error()
+        return 0
 
     # --- the call's life
 
@@ -203,7 +309,7 @@ cdef class ServicerContext(Call):
         if not self.over():
             self.was_cancelled = True
             self.end_call(CODE_CANCELLED, "the server cancelled the call")
-            self.cancel_task()
+            self.break_off()
 
     def cancelled(self):
         """Whether the call was cancelled: the caller left, or ``cancel`` was called."""
@@ -241,9 +347,18 @@ cdef class ServicerContext(Call):
         self.timer = None
         if not self.over():
             self.end_call(CODE_DEADLINE_EXCEEDED, "the deadline of the call has passed")
-            self.cancel_task()
+            self.break_off()
 
-    cdef int cancel_task(self) except -1:
+    cdef int refuse_requests(self) except -1:
+        cdef RequestStream requests = self.requests
+        if requests.code == CODE_RESOURCE_EXHAUSTED:
+            self.connection.over_limit(LIMIT_MESSAGE, <double>requests.reader.limit, CUT_CALL)
+        self.end_call(requests.code, requests.details)
+        return self.break_off()
+
+    cdef int break_off(self) except -1:
+        self.broken_off = True
+        self._release_streams()
         # A cancelled Task keeps its exception, which keeps the handler's frame and so this context.
         task, self.task = self.task, None
         if task is not None:
@@ -263,7 +378,8 @@ cdef class ServicerContext(Call):
             return 0
         if not x.status:
             self.encoder.send_head(x, None, COMPRESSION_NONE)
-        return self.encoder.send_end(x, code, details, trailing)
+        self.encoder.send_end(x, code, details, trailing)
+        return self._release_streams()
 
     cdef int end_as_said(self) except -1:
         cdef str details = self.status_details
@@ -280,7 +396,8 @@ cdef class ServicerContext(Call):
         if not x.status:
             self.encoder.send_head(x, None, self.compression)
         self.encoder.send_message(x, message, compression)
-        return self.encoder.send_end(x, self.status_code, details, trailing)
+        self.encoder.send_end(x, self.status_code, details, trailing)
+        return 0 if self.requests is None else self._release_streams()
 
 
 @cython.final
@@ -302,72 +419,78 @@ cdef class DoneCallbacks(Observer):
         return 0
 
 
+# --- reading
+
 @cython.final
-cdef class SyncServicerContext:
-    """The context of a ``def`` handler: what ``ServicerContext`` has, without ``await``.
+cdef class Requests:
+    """``async for message in requests``; may be mixed with ``context.read()``."""
 
-    Its methods may be called from the handler's thread.
-    """
+    def __aiter__(self):
+        return self
 
-    def __init__(self, ServicerContext context not None):
-        self.context = context
-
-    def __getattr__(self, name):
-        return getattr(self.context, name)
-
-    def send_initial_metadata(self, initial_metadata):
-        """Send the answer's head now, with this metadata; see ``ServicerContext``."""
-        fields = encode_metadata(initial_metadata)
-        self._on_loop(lambda: self._send_head(fields))
-
-    def _send_head(self, list fields):
-        if self.context.x.status:
-            raise grpcio().UsageError("the initial metadata was sent before")
-        self.context.send_head(fields)
-
-    def abort(self, code, str details="", trailing_metadata=()):
-        """End the call with a status other than OK; raises ``grpc.aio.AbortError``, always.
-
-        The status is sent when the handler's thread is done.
-        """
-        raise self.context.begin_abort(code, details, trailing_metadata)
-
-    def abort_with_status(self, status):
-        """``abort`` with code, details and trailing metadata of a ``grpc.Status``."""
-        self.abort(status.code, status.details, status.trailing_metadata)
-
-    def is_active(self):
-        """Whether the call is not over."""
-        return not self.context.over()
-
-    def cancel(self):
-        """End the call with CANCELLED. The thread goes on; what it returns is dropped."""
-        self._on_loop(self.context.cancel)
-
-    def add_callback(self, callback):
-        """Call ``callback()`` when the call is over, on the event loop; False when it is already."""
-        if self.context.over():
-            return False
-        self.add_done_callback(lambda _: callback())
-        return True
-
-    def add_done_callback(self, callback):
-        """Call ``callback(context)`` when the call is over, on the event loop."""
-        self._on_loop(lambda: self.context.add_done_callback(callback))
-
-    cdef object _on_loop(self, object function):
-        """Run a function on the event loop and wait for it; on the loop itself, at once."""
-        cdef object loop = self.context.connection.local.loop
-        if asyncio._get_running_loop() is loop:
-            return function()
-        outcome = concurrent.futures.Future()
-        loop.call_soon_threadsafe(_run_for, outcome, function)
-        return outcome.result()
+    def __anext__(self):
+        return new_receive(self.context, True)
 
 
-def _run_for(outcome, function):
-    """Run a function and put what comes of it into a ``concurrent.futures.Future``."""
-    try:
-        outcome.set_result(function())
-    except Exception as error:
-        outcome.set_exception(error)
+cdef Requests new_requests(ServicerContext context):
+    cdef Requests requests = Requests.__new__(Requests)
+    requests.context = context
+    return requests
+
+
+cdef Receive new_receive(ServicerContext context, bint iterating):
+    cdef Receive receive = Receive.__new__(Receive)
+    receive.context = context
+    receive.iterating = iterating
+    return receive
+
+
+@cython.final
+@cython.freelist(16)
+cdef class Receive:
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef ServicerContext context = self.context
+        cdef RequestStream requests = context.requests
+        cdef bytes data
+        cdef object message
+        if self.waiting:
+            self.waiting = requests.receiving = False
+        elif requests.receiving:
+            raise grpcio().UsageError("another task is reading from this call: one at a time")
+        elif requests.burst >= READ_BURST:
+            # Others get a turn.
+            requests.burst = 0
+            return None
+        data = context.next_request()
+        if data is not None:
+            message = context.parse(data)
+            if isinstance(message, (tuple, BaseException)):
+                raise StopIteration(message)
+            # A bare raise in __next__ only returns NULL: with what is set here, no instance and no
+            # traceback are made. Right for a value that is neither a tuple nor an exception.
+            PyErr_SetObject(StopIteration, message)
+            raise StopIteration
+        if requests.over:
+            if self.iterating:
+                raise StopAsyncIteration
+            raise StopIteration(grpcio().EOF)
+        self.waiting = requests.receiving = True
+        return requests.wait(context.x)
+
+    def send(self, value):
+        return self.__next__()
+
+    def throw(self, kind, value=None, traceback=None):
+        self.close()
+        raise as_exception(kind, value)
+
+    def close(self):
+        if self.waiting:
+            self.waiting = self.context.requests.receiving = False
+            self.context.requests.waiter.abandon()

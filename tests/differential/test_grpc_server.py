@@ -97,14 +97,14 @@ HIDDEN = {"exception", "exception_after_code", "exception_with_trailing", "secon
 
 
 @contextmanager
-def grpcio_serving() -> Iterator[str]:
+def grpcio_serving(servicer: Any) -> Iterator[str]:
     """grpcio's asynchronous server on a loop in a thread."""
     ready = threading.Event()
     state: dict[str, Any] = {}
 
     async def main() -> None:
         server = grpc.aio.server()
-        pb_grpc.add_GreeterServicer_to_server(Servicer(), server)
+        pb_grpc.add_GreeterServicer_to_server(servicer, server)
         state["port"] = server.add_insecure_port("127.0.0.1:0")
         await server.start()
         stop = asyncio.Event()
@@ -129,7 +129,7 @@ def stubs() -> Iterator[tuple[Any, Any]]:
     app = App()
     pb_grpc.add_GreeterServicer_to_server(Servicer(), app.grpc)
     with (
-        grpcio_serving() as theirs,
+        grpcio_serving(Servicer()) as theirs,
         serving(app) as client,
         grpc.insecure_channel(theirs) as one,
         grpc.insecure_channel(f"127.0.0.1:{client.port}") as other,

@@ -26,7 +26,8 @@ from fastnet_ext.grpc.framing import frame
 from fastnet_ext.net.loop_state import LoopState
 from fastnet_ext.serve.errors import UnsupportedMediaType
 from fastnet_ext.serve.grpc import GrpcEndpoint, GrpcFallback
-from fastnet_ext.serve.grpc_context import ServicerContext, SyncServicerContext
+from fastnet_ext.serve.grpc_context import ServicerContext
+from fastnet_ext.serve.grpc_threads import SyncServicerContext
 from fastnet_ext.serve.http import HttpEndpoint
 from fastnet_ext.serve.plan import CallArgument, CallPlan, SlotArgument
 
