@@ -12,6 +12,8 @@
     X(MESSAGE, "message", "max_message", " bytes", "a message is too large") \
     X(FRAGMENTS, "fragments", "", " fragments", "a message comes in too many fragments") \
     X(STREAMS, "streams", "limit_streams", " streams", "too many requests of one connection are being answered") \
+    X(UNREAD, "unread", "", " bytes", "handlers left too much of a connection's request bodies unread") \
+    X(KEEPALIVE, "keepalive", "keepalive_timeout", " s", "the peer did not answer a ping in time") \
     X(FLOOD, "flood", "", "", "the peer sent too many frames that do nothing for a request") \
     X(TLS_TIME, "tls_time", "timeout_tls", " s", "the TLS hand-shake did not end in time") \
     X(HEAD_TIME, "head_time", "timeout_head", " s", "the request head did not arrive in time") \

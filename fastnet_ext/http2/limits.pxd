@@ -9,6 +9,7 @@ cdef class Limits:
     cdef readonly uint32_t header_list        # bytes of names and values + 32 per field (RFC 9113, 10.5.1)
     cdef readonly uint32_t header_table       # bytes of the decoder's dynamic table
     cdef readonly uint32_t initial_window     # bytes a stream may send before the application consumes any
+    cdef readonly uint32_t reading_window     # not announced: the same of one whose reader keeps up
     cdef readonly uint32_t max_frame          # bytes of payload
     cdef readonly bint enable_connect         # extended CONNECT (RFC 8441)
 

@@ -3,6 +3,7 @@ class Limits:
     header_list: int
     header_table: int
     initial_window: int
+    reading_window: int
     max_frame: int
     enable_connect: bool
     connection_window: int
@@ -23,6 +24,7 @@ class Limits:
         header_list: int = ...,
         header_table: int = ...,
         initial_window: int = ...,
+        reading_window: int = ...,
         max_frame: int = ...,
         enable_connect: bool = ...,
         connection_window: int = ...,

@@ -22,7 +22,7 @@ cdef class Limits:
 
     def __init__(
         self, *, max_concurrent_streams=100, header_list=65536, header_table=4096, initial_window=65536,
-        max_frame=16384, enable_connect=False, connection_window=8 * 1024 * 1024, fields=128, continuations=8,
+        reading_window=1024 * 1024, max_frame=16384, enable_connect=True, connection_window=8 * 1024 * 1024, fields=128, continuations=8,
         resets=1000, resets_per_second=33, glitches=10000, glitches_per_second=330, empty_frames=100,
         settings_entries=32, control_queue=1000, output=256 * 1024,
     ):
@@ -30,6 +30,7 @@ cdef class Limits:
         self.header_list = <uint32_t>_checked("header_list", header_list, 256, 1 << 24)
         self.header_table = <uint32_t>_checked("header_table", header_table, 0, 1 << 20)
         self.initial_window = <uint32_t>_checked("initial_window", initial_window, 0, 0x7FFFFFFF)
+        self.reading_window = <uint32_t>_checked("reading_window", reading_window, 0, 0x7FFFFFFF)
         self.max_frame = <uint32_t>_checked("max_frame", max_frame, 16384, 16777215)
         self.enable_connect = bool(enable_connect)
         self.connection_window = <uint32_t>_checked("connection_window", connection_window, 65535, 0x7FFFFFFF)

@@ -119,9 +119,13 @@ cdef class Peer:
         """End the stream with RST_STREAM."""
         return self.connection.reset_stream(stream_id, error_code)
 
-    def acknowledge(self, uint32_t stream_id, size_t size):
-        """The application is done with ``size`` bytes of the stream."""
-        return self.connection.consumed_by_app(stream_id, size)
+    def acknowledge(self, uint32_t stream_id, size_t size, *, bint reading=False):
+        """The application is done with ``size`` bytes of the stream; ``reading``: it waits for more."""
+        return self.connection.consumed_by_app(stream_id, size, reading)
+
+    def open_tunnel(self, uint32_t stream_id):
+        """Server: the stream carries a tunnel."""
+        return self.connection.open_tunnel(stream_id)
 
     def ping(self, bytes opaque not None):
         """Send a PING of eight bytes."""

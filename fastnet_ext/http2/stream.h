@@ -73,6 +73,8 @@ enum {
     FN_STREAM_WAITING = 0x10, /* the caller was told that data is queued, and will be told when it is not */
     FN_STREAM_RESET_SEEN = 0x20, /* a RESET notice is due */
     FN_STREAM_COUNTED = 0x40, /* opened by the peer and counted against our limit */
+    FN_STREAM_TUNNEL = 0x100, /* server: our end does not end the peer's direction */
+    FN_STREAM_GROWN = 0x200, /* its receive window is the one for streams whose reader keeps up */
 };
 
 typedef struct fn_chunk fn_chunk;
@@ -89,14 +91,14 @@ enum {
 struct fn_stream {
     uint32_t id;
     uint8_t state;
-    uint8_t flags;
     uint8_t listed; /* bit n: is in list n */
+    uint16_t flags;
     uint32_t error_code; /* of the reset that a notice will report */
 
     /* Flow control (section 6.9), in bytes. send_window may be negative after a SETTINGS change. */
     int64_t send_window;
     int64_t recv_window; /* what the peer may still send */
-    uint32_t recv_credit; /* consumed by the application, not yet given back */
+    int64_t recv_credit; /* consumed by the application, not yet given back; below 0 while the window shrinks */
 
     /* Bodies received: -1 for a length that was not announced. */
     int64_t content_length;

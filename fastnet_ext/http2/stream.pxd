@@ -1,7 +1,7 @@
 """Streams: states, table, lists, and what waits to be sent; see stream.h and sending.h for the rules."""
 
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastnet_ext.core.buffer cimport Buffer
 
@@ -34,6 +34,8 @@ cdef extern from "fastnet_ext/http2/stream.h" nogil:
         STREAM_WAITING "FN_STREAM_WAITING"
         STREAM_RESET_SEEN "FN_STREAM_RESET_SEEN"
         STREAM_COUNTED "FN_STREAM_COUNTED"
+        STREAM_TUNNEL "FN_STREAM_TUNNEL"
+        STREAM_GROWN "FN_STREAM_GROWN"
 
         LIST_READY "FN_LIST_READY"
         LIST_NOTICE "FN_LIST_NOTICE"
@@ -55,12 +57,12 @@ cdef extern from "fastnet_ext/http2/stream.h" nogil:
     ctypedef struct Stream "fn_stream":
         uint32_t id
         uint8_t state
-        uint8_t flags
         uint8_t listed
+        uint16_t flags
         uint32_t error_code
         int64_t send_window
         int64_t recv_window
-        uint32_t recv_credit
+        int64_t recv_credit
         int64_t content_length      # of the message received, -1 when not announced
         int64_t received
         Chunk* first

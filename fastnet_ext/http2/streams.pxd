@@ -86,6 +86,8 @@ cdef class Http2Streams:
     cdef int ping(self, const char* opaque) except -1
     # GOAWAY. last 2**31 - 1 announces the end without refusing anything yet (RFC 9113, section 6.8); streams
     # above `last` are ignored from now on. `highest` refuses only what has not come yet.
+    # Server: the stream carries a tunnel, whose directions end each for itself (RFC 9113, section 8.5).
+    cdef int open_tunnel(self, uint32_t stream_id) except -1
     cdef int goaway(self, uint32_t last, uint32_t error_code) except -1
     # Frame what is queued, as far as windows and limits.output allow; call it when the transport has taken
     # `out` and more may be queued (has_queued, which is true also of what waits for the connection's window).
@@ -105,8 +107,9 @@ cdef class Http2Streams:
     cdef int clear(self) except -1
     # Client: the request was HEAD, so that the answer has no body whatever it announces.
     cdef int expect_no_body(self, uint32_t stream_id) except -1
-    # Bytes of H2_DATA the application is done with: they open the stream's window again.
-    cdef int consumed_by_app(self, uint32_t stream_id, size_t n) except -1
+    # Bytes of H2_DATA the application is done with: they open the stream's window again. `reading`: it has taken all
+    # that came, so that more may be on its way, up to limits.reading_window; without it the window shrinks again.
+    cdef int consumed_by_app(self, uint32_t stream_id, size_t n, bint reading) except -1
     # A handler goes on after its stream was reset: it keeps counting against max_concurrent_streams until
     # `release`, so that resetting streams does not multiply handlers.
     cdef void hold(self) noexcept

@@ -48,11 +48,13 @@ from fastnet_ext.http2.stream cimport (
     STREAM_CLOSED,
     STREAM_COUNTED,
     STREAM_END_GIVEN,
+    STREAM_GROWN,
     STREAM_HEAD_SENT,
     STREAM_IDLE,
     STREAM_NEXT,
     STREAM_NO_BODY,
     STREAM_REFUSED,
+    STREAM_TUNNEL,
     STREAM_WAITING,
     Stream,
     graveyard_add,
@@ -289,7 +291,7 @@ cdef class Http2Streams:
         s.state = STREAM_NEXT[s.state][SEND_END]
         if s.state == STREAM_CLOSED:
             self._over(s, GONE_ENDED)
-        elif not self.client:
+        elif not self.client and not s.flags & STREAM_TUNNEL:
             # The rest of the request is not wanted. It may be in the driver's hands already: not before its end.
             if not self.idle:
                 list_append(&self.leaving, LIST_LEAVING, s)
@@ -363,6 +365,13 @@ cdef class Http2Streams:
                     found.append(<object>self.streams.slots[i].context)
         return found
 
+    cdef int open_tunnel(self, uint32_t stream_id) except -1:
+        cdef Stream* s = table_find(&self.streams, stream_id)
+        if is_over(s):
+            return H2_GONE
+        s.flags |= STREAM_TUNNEL
+        return 0
+
     cdef int expect_no_body(self, uint32_t stream_id) except -1:
         cdef Stream* s = table_find(&self.streams, stream_id)
         if is_over(s):
@@ -377,21 +386,33 @@ cdef class Http2Streams:
         if self.held:
             self.held -= 1
 
-    cdef int consumed_by_app(self, uint32_t stream_id, size_t n) except -1:
+    cdef int consumed_by_app(self, uint32_t stream_id, size_t n, bint reading) except -1:
         cdef Stream* s = table_find(&self.streams, stream_id)
+        cdef int64_t growth = max(<int64_t>self.limits.reading_window - <int64_t>self.limits.initial_window, 0)
         if is_over(s) or self.failed:
             return H2_GONE
+        if s.flags & STREAM_GROWN:
+            if not reading:
+                # What the peer has been given cannot be taken back (RFC 9113, section 6.9.2), only withheld later.
+                s.flags &= ~STREAM_GROWN
+                s.recv_credit -= growth
+        elif reading and growth and 2 * (s.recv_credit + <int64_t>n) >= self.local_window:
+            s.flags |= STREAM_GROWN
+            s.recv_credit += growth
         return self._credit_stream(s, n)
 
     cdef int _credit_stream(self, Stream* s, size_t n) except -1:
         """Give window back in portions of half of it."""
+        cdef int64_t size = self.local_window
         cdef int64_t credit
         if STREAM_NEXT[s.state][RECV_DATA] == STREAM_REFUSED:
             return 0
-        s.recv_credit += <uint32_t>n
-        if 2 * <int64_t>s.recv_credit < self.local_window:
+        if s.flags & STREAM_GROWN:
+            size = max(size, <int64_t>self.limits.reading_window)
+        s.recv_credit += <int64_t>n
+        if 2 * s.recv_credit < size:
             return 0
-        credit = min(<int64_t>s.recv_credit, self.local_window - s.recv_window)
+        credit = min(s.recv_credit, size - s.recv_window)
         s.recv_credit = 0
         if credit > 0:
             written(write_window(&self.out, s.id, <uint32_t>credit))

@@ -13,6 +13,8 @@ from fastnet_ext.net.progress cimport Progress
 cdef enum:
     # Bytes of a stream that wait for its window; above it, its writer waits.
     STREAM_HIGH_WATER = 64 * 1024
+    # Bytes that all streams of a connection may keep for readers that do not take them.
+    CONNECTION_UNREAD = 8 * 1024 * 1024
     # The last stream of a GOAWAY that announces the end and refuses nothing yet (RFC 9113, 6.8).
     ANY_STREAM = 0x7FFFFFFF
 
@@ -38,6 +40,7 @@ cdef class Http2Carrier(Carrier):
     cdef int _window_opened(self) except -1
     cdef int _failed(self) except -1
     cdef int _note_refused(self) except -1
+    cdef int _read_up_to_limit(self) except -1
     cdef int _fail_all(self, Gone why) except -1
     cdef int _set_clock(self) except -1
     cdef int _look_at_stream(self, Http2Exchange x, double elapsed, double late) except -1
@@ -51,8 +54,12 @@ cdef class Http2Exchange(Exchange):
     cdef uint32_t unread        # bytes whose window is withheld until the body is read on
     cdef Progress reading       # of its body
     cdef Progress writing       # of what waits for its window
-    cdef bint held              # the stream is over, the handler is not: see Http2Connection.hold
+    cdef double lingering       # seconds since our end of a tunnel, whose peer has not ended
+    cdef bint outlived          # the stream is over, the handler is not: see Http2Connection.hold
 
     cdef int _send_head(self, ResponseHead head, int64_t length, bint end) except -1
     cdef bint _owes_body(self) noexcept
+    cdef bint _is_read(self) noexcept
+    cdef int64_t _unread(self) noexcept
+    cdef int _outlive(self, Gone why) except -1
     cdef int _done(self) except -1

@@ -12,19 +12,20 @@ from libc.stdint cimport int64_t, uint32_t
 from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_free, buffer_init
 from fastnet_ext.core.endian cimport store_decimal
 from fastnet_ext.core.headers cimport METHOD_HEAD, HeaderBlock
+from fastnet_ext.core.scan cimport equals_fold
 from fastnet_ext.exchange.errors import RequestTimeout
 from fastnet_ext.exchange.exchange cimport (
-    BODY_LATE, BODY_STREAM, BODY_WHOLE, GONE_ABORTED, GONE_DEADLINE, GONE_PEER, GONE_PROTOCOL, Exchange, Gone, Responder,
+    BODY_IGNORE, BODY_LATE, BODY_STREAM, BODY_WHOLE, GONE_ABORTED, GONE_DEADLINE, GONE_PEER, GONE_PROTOCOL, Exchange, Gone, Responder,
 )
 from fastnet_ext.exchange.head cimport ResponseHead, status_has_body
 from fastnet_ext.exchange.limits cimport (
     CUT_CLOSED, CUT_REFUSED, CUT_STREAM, LIMIT_BODY_RATE, LIMIT_BODY_TIME, LIMIT_FIELDS, LIMIT_FLOOD, LIMIT_HEAD,
-    LIMIT_HEAD_TIME, LIMIT_IDLE_TIME, LIMIT_STREAMS, LIMIT_WRITE_RATE, LIMIT_WRITE_TIME,
+    LIMIT_HEAD_TIME, LIMIT_IDLE_TIME, LIMIT_STREAMS, LIMIT_UNREAD, LIMIT_WRITE_RATE, LIMIT_WRITE_TIME,
 )
 from fastnet_ext.http2 cimport connection as h2
 from fastnet_ext.http2.connection cimport Http2Connection
 from fastnet_ext.http2.hpack cimport encode_field
-from fastnet_ext.http2.stream cimport Stream, table_find
+from fastnet_ext.http2.stream cimport STREAM_HALF_CLOSED_LOCAL, Stream, table_find
 from fastnet_ext.net.connection cimport (
     CLOCK_HEAD, CLOCK_IDLE, CLOCK_NONE, CLOCK_WRITE, Carrier, Clock, Connection,
 )
@@ -90,6 +91,8 @@ cdef class Http2Carrier(Carrier):
         consumed[0] = position
         if self.refused != machine.refused:
             self._note_refused()
+        if connection.kept > CONNECTION_UNREAD:
+            self._read_up_to_limit()
         self._set_clock()
         return self._close_when_done()
 
@@ -110,6 +113,7 @@ cdef class Http2Carrier(Carrier):
         x.content_length = 0 if end else machine.stream.content_length
         x.path = head.target
         split_query(x)
+        x.wants_websocket = equals_fold(head.at(machine.protocol), machine.protocol.size, b"websocket", 9)
         machine.set_context(x.stream_id, x)
         self.running += 1
         connection.loop_state.counts.requests += 1
@@ -124,6 +128,12 @@ cdef class Http2Carrier(Carrier):
                 x.observe(connection.observers)
             x.started = True
             return x.respond(TOO_LARGE, NULL, 0, None)
+        if machine.protocol.size and not x.wants_websocket:
+            # RFC 8441 leaves the answer open; RFC 9220, 3 names it.
+            if connection.observers is not None:
+                x.observe(connection.observers)
+            x.started = True
+            return x.respond(UNKNOWN_PROTOCOL, NULL, 0, None)
         connection.service.dispatcher.begin(x)
         if end:
             x.feed_end()
@@ -139,7 +149,7 @@ cdef class Http2Carrier(Carrier):
         cdef Http2Exchange x
         if context is None:
             if size:
-                machine.consumed_by_app(stream_id, size)
+                machine.consumed_by_app(stream_id, size, False)
             return 0
         x = <Http2Exchange>context
         if size:
@@ -148,7 +158,7 @@ cdef class Http2Carrier(Carrier):
             if x.body_paused:
                 x.unread += <uint32_t>size
             else:
-                machine.consumed_by_app(stream_id, size)
+                machine.consumed_by_app(stream_id, size, x._is_read())
         if end:
             x.feed_end()
             x.ready()
@@ -161,10 +171,7 @@ cdef class Http2Carrier(Carrier):
             x = <Http2Exchange>context
             if not x.ended:
                 self.connection.loop_state.counts.disconnects += 1
-            if not x.finished:
-                x.held = True
-                self.machine.hold()
-            x.fail(GONE_PEER)
+            x._outlive(GONE_PEER)
         return 0
 
     cdef int _window_opened(self) except -1:
@@ -188,6 +195,24 @@ cdef class Http2Carrier(Carrier):
             self.refused += 1
             connection.over_limit(LIMIT_STREAMS, connection.service.http2.max_concurrent_streams, CUT_REFUSED)
         return 0
+
+    cdef int _read_up_to_limit(self) except -1:
+        """Reset the streams that keep most for readers that do not come, until the rest is within the limit."""
+        cdef Http2Exchange x, largest
+        cdef int64_t total
+        while True:
+            total = 0
+            largest = None
+            for context in self.machine.contexts():
+                x = <Http2Exchange>context
+                total += x._unread()
+                if largest is None or x._unread() > largest._unread():
+                    largest = x
+            if total <= CONNECTION_UNREAD:
+                return 0
+            self.connection.over_limit(LIMIT_UNREAD, <double>CONNECTION_UNREAD, CUT_STREAM)
+            self.machine.reset_stream(largest.stream_id, ENHANCE_YOUR_CALM)
+            largest._outlive(GONE_PROTOCOL)
 
     cdef int _fail_all(self, Gone why) except -1:
         cdef Http2Exchange x
@@ -245,7 +270,7 @@ cdef class Http2Carrier(Carrier):
         return <int64_t>(self.machine.sending.queued + self.machine.fragments.size + self.machine.out.size)
 
     cdef int look(self, double elapsed, double late) except -1:
-        if not self.running and not self.machine.sending.queued:
+        if not self.machine.streams.count:
             return 0
         for context in self.machine.contexts():
             self._look_at_stream(<Http2Exchange>context, elapsed, late)
@@ -259,6 +284,12 @@ cdef class Http2Carrier(Carrier):
         cdef size_t queued
         cdef Pace pace
         if stream is NULL:
+            return 0
+        if x.ended and stream.state == STREAM_HALF_CLOSED_LOCAL:
+            # A tunnel of which only the peer's end is missing.
+            x.lingering += elapsed
+            if x.lingering > connection.service.linger_timeout:
+                self.machine.reset_stream(x.stream_id, NO_ERROR)
             return 0
         queued = stream.queued
         if x._owes_body() and not connection.held_back:
@@ -486,6 +517,24 @@ cdef class Http2Exchange(Exchange):
             return False
         return not self.body_complete and not self.body_paused and not self.ended and self.body_error is None
 
+    cdef bint _is_read(self) noexcept:
+        """Whether who takes the body keeps up: it has taken most of what came, or wants all of it first."""
+        if self.body_mode == BODY_IGNORE or self.ended:
+            return False
+        return self.collecting or 2 * self.body_size <= self.body_received
+
+    cdef int64_t _unread(self) noexcept:
+        """Bytes that wait for a reader. What is collected, or is a message in pieces, has a limit of its own."""
+        cdef int64_t waiting = 0 if self.collecting else self.body_size
+        return waiting + self.held if self.body_paused else waiting
+
+    cdef int _outlive(self, Gone why) except -1:
+        """The stream was reset: its handler goes on counting until it has ended."""
+        if not self.finished:
+            self.outlived = True
+            self.carrier.machine.hold()
+        return self.fail(why)
+
     cdef int _done(self) except -1:
         cdef Connection connection = <Connection>self.connection
         self.ended = True
@@ -498,14 +547,16 @@ cdef class Http2Exchange(Exchange):
         Exchange.finish(self)
         if first and carrier is not None:
             self.carrier = None
-            if self.held:
+            if self.outlived:
                 carrier.machine.release()
             carrier._finished()
         return 0
 
     cdef int open_tunnel(self, ResponseHead head) except -1:
+        """RFC 8441, 5: DATA in both directions, END_STREAM ends one and RST_STREAM both."""
         if self.gone or self.ended:
             return 0
+        self.carrier.machine.open_tunnel(self.stream_id)
         (<Connection>self.connection).loop_state.counts.upgrades += 1
         return self.send_head(head, -1)
 
@@ -522,7 +573,7 @@ cdef class Http2Exchange(Exchange):
         cdef uint32_t unread = self.unread
         self.unread = 0
         if unread and self.carrier is not None and not self.gone:
-            self.carrier.machine.consumed_by_app(self.stream_id, unread)
+            self.carrier.machine.consumed_by_app(self.stream_id, unread, True)
             (<Connection>self.connection).flush_soon()
         return 0
 
@@ -532,3 +583,5 @@ cdef class Http2Exchange(Exchange):
 
 # The answer to a head over the limits, without a body: its fields are incomplete, so is what they mean.
 cdef ResponseHead TOO_LARGE = ResponseHead(431)
+# To an extended CONNECT for anything but a WebSocket.
+cdef ResponseHead UNKNOWN_PROTOCOL = ResponseHead(501)

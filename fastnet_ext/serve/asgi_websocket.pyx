@@ -4,7 +4,7 @@
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
-from fastnet_ext.exchange.exchange cimport Exchange
+from fastnet_ext.exchange.exchange cimport BODY_STREAM, Exchange
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.serve.asgi_messages cimport body_of, head_of
 from fastnet_ext.serve.asgi_scope cimport AsgiApplication, websocket_scope
@@ -27,16 +27,31 @@ cdef int start_websocket(AsgiApplication of, WebSocketEndpoint sockets, Exchange
     cdef object coroutine
     run.endpoint = sockets
     run.x = x
+    # Routes of ASGI applications wait for the body of a request; this one has frames.
+    x.body_mode = BODY_STREAM
     try:
         sockets.check(x)
         run.ws = new_websocket(sockets, x)
         run.ws.driver.patient = True
+        take_early_frames(x, run.ws.driver)
         coroutine = of.application(websocket_scope(of, x), run.receive, run.send)
     except Exception as error:
         coroutine = run.refuse(x, error)
     if coroutine is not None:
         (<RunnerPool>x.connection.local.runners).run(run, x, coroutine)
     return 0
+
+
+cdef int take_early_frames(Exchange x, WebSocketDriver driver) except -1:
+    """What came in one packet with an extended CONNECT (RFC 8441); HTTP/1 keeps it until the tunnel is open."""
+    cdef bytes data
+    if x.version < 20 or x.carries_messages:
+        return 0
+    data = x.take_chunk()
+    if data:
+        # A bytes object that nobody else has: its frames may be unmasked in place.
+        driver.on_data(x, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+    return driver.on_end(x) if x.body_complete else 0
 
 
 @cython.final

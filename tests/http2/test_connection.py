@@ -73,6 +73,7 @@ def test_server_preface() -> None:
     assert pairs(first.payload) == {
         MAX_CONCURRENT_STREAMS: 100,
         NO_RFC7540_PRIORITIES: 1,
+        ENABLE_CONNECT_PROTOCOL: 1,
         INITIAL_WINDOW_SIZE: 65536,
         MAX_HEADER_LIST_SIZE: 65536,
     }
@@ -86,12 +87,14 @@ def test_client_preface() -> None:
 
 
 def test_what_differs_from_the_defaults_is_announced() -> None:
-    limits = Limits(header_table=0, max_frame=20000, enable_connect=True, initial_window=65535, connection_window=65535)
+    limits = Limits(
+        header_table=0, max_frame=20000, enable_connect=False, initial_window=65535, connection_window=65535
+    )
     (only,) = frames(Peer(limits=limits).data_to_send())
     announced = pairs(only.payload)
     assert announced[HEADER_TABLE_SIZE] == 0
     assert announced[MAX_FRAME_SIZE] == 20000
-    assert announced[ENABLE_CONNECT_PROTOCOL] == 1
+    assert ENABLE_CONNECT_PROTOCOL not in announced
     assert INITIAL_WINDOW_SIZE not in announced
 
 

@@ -181,6 +181,58 @@ def test_stream_window_opens_as_the_application_reads() -> None:
     assert peer.receive(data(1, b"b")) == [("reset", 1, ErrorCode.FLOW_CONTROL_ERROR, False)]
 
 
+def test_the_window_grows_while_its_reader_keeps_up() -> None:
+    peer = server(Limits(initial_window=100, reading_window=1000))
+    peer.receive(headers(1, POST) + data(1, b"a" * 100))
+    peer.acknowledge(1, 49, reading=True)
+    assert peer.data_to_send() == b""
+    peer.acknowledge(1, 51, reading=True)
+    assert [(f.type, f.stream_id, f.number) for f in frames(peer.data_to_send())] == [(WINDOW_UPDATE, 1, 1000)]
+    # From here on in portions of half of the new size.
+    assert peer.receive(data(1, b"b" * 1000))[0][0] == "data"
+    peer.acknowledge(1, 499, reading=True)
+    assert peer.data_to_send() == b""
+    peer.acknowledge(1, 1, reading=True)
+    assert [f.number for f in frames(peer.data_to_send())] == [500]
+    # The reader stops: what was given cannot be taken back, but no more is given until the window is the small one.
+    peer.acknowledge(1, 500, reading=False)
+    assert peer.data_to_send() == b""
+    assert peer.receive(data(1, b"c" * 450))[0][0] == "data"
+    peer.acknowledge(1, 450, reading=False)
+    assert [f.number for f in frames(peer.data_to_send())] == [50]
+    assert peer.receive(data(1, b"d" * 100))[0][0] == "data"
+    assert peer.receive(data(1, b"e")) == [("reset", 1, ErrorCode.FLOW_CONTROL_ERROR, False)]
+
+
+def test_a_window_that_is_large_from_the_start_does_not_grow() -> None:
+    peer = server(Limits(initial_window=1000, reading_window=100))
+    peer.receive(headers(1, POST) + data(1, b"a" * 1000))
+    peer.acknowledge(1, 1000, reading=True)
+    assert [f.number for f in frames(peer.data_to_send())] == [1000]
+    assert peer.receive(data(1, b"b" * 1001)) == [("reset", 1, ErrorCode.FLOW_CONTROL_ERROR, False)]
+
+
+def test_a_tunnel_ends_each_direction_for_itself() -> None:
+    """Section 8.5. Any other answer that ends before its request resets the rest of that (section 8.1)."""
+    for tunnel in (True, False):
+        peer = server()
+        peer.receive(headers(1, POST))
+        assert peer.open_tunnel(1) == 0 if tunnel else True
+        peer.send_headers(1, OK)
+        peer.send_data(1, b"", end_stream=True)
+        events = peer.receive(b"")
+        kinds = [f.type for f in frames(peer.data_to_send())]
+        assert (RST_STREAM in kinds) is not tunnel
+        assert peer.open_streams == int(tunnel)
+        if tunnel:
+            events = peer.receive(data(1, b"a") + data(1, b"", end_stream=True))
+            assert events == [("data", 1, b"a", False), ("end", 1)]
+            assert peer.data_to_send() == b""
+            peer.receive(b"")
+            assert peer.open_streams == 0
+            assert peer.open_tunnel(1) == -2
+
+
 def test_acknowledging_too_much_does_not_widen_the_window() -> None:
     peer = server(Limits(initial_window=100))
     peer.receive(headers(1, POST) + data(1, b"a" * 10))

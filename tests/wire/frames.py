@@ -64,6 +64,12 @@ class Frames:
         """The status of the answer on a stream, which is the next that comes."""
         return self.decoder.decode(self.wait(HEADERS, stream).payload)[0][1]
 
+    def any_status(self) -> bytes:
+        """The status of the next answer, on whatever stream it comes."""
+        while (found := self.next()).type != HEADERS:
+            pass
+        return self.decoder.decode(found.payload)[0][1]
+
 
 def at(path: bytes, fields: Sequence[Field] = POST) -> list[Field]:
     """The fields of a request for another path."""

@@ -63,6 +63,10 @@ def server(go: asyncio.Event) -> Iterator[Live]:
         await go.wait()
         return str(len(await request.body()))
 
+    @app.post("/read")
+    async def read(body: bytes) -> str:
+        return str(len(body))
+
     @app.get("/stream")
     async def stream() -> AsyncIterator[bytes]:
         while True:
@@ -236,6 +240,47 @@ def test_a_body_stops_at_its_window(server: Live, go: asyncio.Event) -> None:
         another.peer.sock.settimeout(10)
         server.call(go.set)
         assert another.send(data(1, b"", end_stream=True)).status(1) == b"200"
+
+
+@pytest.mark.limit("HTTP/2: stream window while its reader keeps up", memory=True)
+def test_the_window_of_a_stream_that_is_read(server: Live) -> None:
+    """It is 1 MiB once the reader has shown that it reads, and 64 KiB before."""
+    with beside(server, keeps=8 * MIB), Frames(server) as one:
+        one.send(headers(1, at(b"/read")) + data(1, b"x" * 16_384) * 4)
+        # Told when half of the first window was used.
+        assert one.wait(WINDOW_UPDATE, 1).number == MIB - 32 * KIB
+        one.send(data(1, b"x" * 16_384) * 61 + data(1, b"x" * 16_384, end_stream=True))
+        assert one.status(1) == b"200"
+
+
+@pytest.mark.limit("HTTP/2: what handlers leave unread on a connection", memory=True)
+def test_bodies_that_nobody_reads(server: Live, go: asyncio.Event, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "fastnet.limits")
+    part = 4 * [b"x" * 16_384]
+
+    def round(one: Frames, *streams: int) -> None:
+        one.send(b"".join(data(stream, piece) for stream in streams for piece in part))
+        one.send(frame(PING, 0, 0, bytes(8))).wait(PING)
+
+    others = range(3, 65, 2)
+    with beside(server, keeps=8 * MIB + ROOM), Frames(server) as one:
+        one.send(b"".join(headers(stream, HELD) for stream in (1, *others)))
+        for _ in range(5):
+            round(one, 1)
+        for _ in range(3):
+            round(one, *others)
+        assert lines(caplog) == []
+        # 31 streams of 256 KiB, and one with more.
+        one.send(b"".join(data(stream, piece) for stream in others for piece in part))
+        assert one.wait(RST_STREAM, 1).number == ErrorCode.ENHANCE_YOUR_CALM
+        server.call(go.set)
+        one.send(b"".join(data(stream, b"", end_stream=True) for stream in others))
+        # The rest is answered, whole.
+        for _ in others:
+            assert one.any_status() == b"200"
+    told(caplog, "unread", "8388608 bytes", "", "stream reset")
+    counters = server.settle()
+    assert (counters["limit_unread"], counters["bytes_buffered"]) == (1, 0)
 
 
 @pytest.mark.limit("HTTP/2: bytes of a stream that wait for its window", memory=True)
