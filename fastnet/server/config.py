@@ -92,6 +92,7 @@ GROUPS: Final = {
     "workers": "workers",
     "limits": "limits (sizes: 65536, 64KiB, 1MiB; 0: off)",
     "timeouts": "timeouts (30s, 5m, 250ms; 0: off)",
+    "keepalive": "HTTP/2 connections that live long (0: off)",
     "logs": "logs and debugging",
 }
 """What the settings of a group are about, in the order of ``--help`` and the documentation."""
@@ -195,6 +196,23 @@ class ListenerSettings:
         240, RATE, "bytes a second a peer must take of output that waits, after 5 s of grace", "timeouts"
     )
     timeout_handler: float = _setting(60.0, DURATION, "time until an answer begins; then 503", "timeouts")
+
+    # --- connections of HTTP/2
+    keepalive_time: float = _setting(
+        60.0, DURATION, "silence of a peer with open streams until it is pinged", "keepalive"
+    )
+    keepalive_timeout: float = _setting(
+        20.0, DURATION, "time that it then has to say anything before it is cut off", "keepalive"
+    )
+    keepalive_min_interval: float = _setting(
+        5.0, DURATION, "pings of a peer to which nothing is sent must be so far apart; 2 may be closer", "keepalive"
+    )
+    max_connection_age: float = _setting(
+        0.0, DURATION, "age, a tenth more or less, at which a connection takes no new streams", "keepalive"
+    )
+    max_connection_age_grace: float = _setting(
+        30.0, DURATION, "time that the streams of such a connection have left; 0: all they want", "keepalive"
+    )
 
     # --- logs
     access_log: bool = _setting(False, FLAG, "log each request", "logs")

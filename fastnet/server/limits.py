@@ -46,6 +46,7 @@ def service_of(
             max_concurrent_streams=listener.limit_streams,
             header_list=listener.limit_head,
             fields=listener.limit_fields,
+            ping_interval=listener.keepalive_min_interval,
         )
     except ValueError as error:
         raise ConfigError(f"listener {listener.name!r}: a limit cannot be used: {error}") from None
@@ -62,6 +63,10 @@ def service_of(
         body_timeout=listener.timeout_body,
         write_timeout=listener.timeout_write,
         handler_timeout=listener.timeout_handler,
+        keepalive_time=listener.keepalive_time,
+        keepalive_timeout=listener.keepalive_timeout,
+        connection_age=listener.max_connection_age,
+        connection_age_grace=listener.max_connection_age_grace,
         queue_time=listener.limit_queue_time,
         body_rate=listener.rate_body,
         write_rate=listener.rate_write,
@@ -94,6 +99,10 @@ def sweep_interval(config: Config) -> float:
             listener.timeout_write,
             listener.timeout_handler,
             listener.limit_queue_time,
+            listener.keepalive_time,
+            listener.keepalive_timeout,
+            listener.max_connection_age,
+            listener.max_connection_age_grace,
         )
         if seconds
     ]

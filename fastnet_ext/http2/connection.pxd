@@ -17,7 +17,7 @@ from fastnet_ext.core.headers cimport HeaderBlock, Span
 from fastnet_ext.http2.frames cimport Frame
 from fastnet_ext.http2.head cimport HeadFacts, HeadKind, HeadRules
 from fastnet_ext.http2.hpack cimport Hpack
-from fastnet_ext.http2.stream cimport Budget, Stream
+from fastnet_ext.http2.stream cimport Budget, Priority, Stream
 from fastnet_ext.http2.streams cimport Http2Streams
 
 
@@ -36,6 +36,16 @@ cdef enum H2Event:
     H2_PONG         # the answer to `ping`; opaque
     H2_GOAWAY       # the peer will open or accept no more; last_stream_id, error_code
     H2_FAILED       # the connection is over: GOAWAY is in `out`, close after sending it; error_code, reason
+
+
+cdef enum:
+    EARLY_PRIORITIES = 16   # PRIORITY_UPDATE frames kept for streams that are still to be opened
+
+
+# A PRIORITY_UPDATE frame that came before its stream.
+cdef struct EarlyPriority:
+    uint32_t stream_id
+    Priority priority
 
 
 cdef class Http2Connection(Http2Streams):
@@ -82,6 +92,11 @@ cdef class Http2Connection(Http2Streams):
     cdef uint32_t empty_frames
     cdef uint32_t control
     cdef uint64_t window_updates
+    cdef double pinged              # when the last PING came
+    cdef uint64_t pinged_behind     # heads and DATA frames sent before it
+    cdef uint32_t ping_strikes
+    cdef EarlyPriority early[EARLY_PRIORITIES]
+    cdef uint32_t early_count       # ever; the latest of them are kept
 
     # One event. `now` in seconds from any fixed point, never going back.
     cdef H2Event next(self, const char* data, size_t size, size_t* consumed, double now) except H2_RAISED
@@ -101,11 +116,14 @@ cdef class Http2Connection(Http2Streams):
     cdef H2Event _late_head(self, const char* block, size_t size) except H2_RAISED
     cdef int _decode(self, const char* block, size_t size, HeadKind kind, HeadFacts* facts) except -1
     cdef H2Event _priority(self, const Frame* frame, const char* payload) except H2_RAISED
+    cdef H2Event _priority_update(self, const Frame* frame, const char* payload) except H2_RAISED
+    cdef int _prioritize(self, Stream* s) except -1
     cdef H2Event _rst_stream(self, const Frame* frame, const char* payload) except H2_RAISED
     cdef H2Event _settings(self, const Frame* frame, const char* payload) except H2_RAISED
     cdef H2Event _settings_acknowledged(self) except H2_RAISED
     cdef H2Event _setting(self, uint32_t id, uint32_t value) except H2_RAISED
     cdef H2Event _ping_frame(self, const Frame* frame, const char* payload) except H2_RAISED
+    cdef H2Event _count_ping(self) except H2_RAISED
     cdef H2Event _goaway_frame(self, const Frame* frame, const char* payload) except H2_RAISED
     cdef H2Event _window_update(self, const Frame* frame, const char* payload) except H2_RAISED
     cdef bint _is_idle(self, uint32_t stream_id) noexcept
@@ -113,6 +131,7 @@ cdef class Http2Connection(Http2Streams):
     cdef H2Event _glitch(self) except H2_RAISED
     cdef H2Event _owe(self) except H2_RAISED
     cdef H2Event _fail(self, uint32_t error_code, const char* reason) except H2_RAISED
+    cdef H2Event _fail_saying(self, uint32_t error_code, const char* reason, bint aloud) except H2_RAISED
     cdef H2Event _refuse(self, uint32_t stream_id, uint32_t error_code) except H2_RAISED
     cdef H2Event _break(self, Stream* s, uint32_t error_code) except H2_RAISED
     cdef H2Event _notice(self) except H2_RAISED

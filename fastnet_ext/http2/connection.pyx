@@ -13,12 +13,12 @@ from the budget of resets, since a peer that can make us reset streams for nothi
 
 cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint8_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset, strlen
 
 from fastnet_ext.core.buffer cimport buffer_append, buffer_free, buffer_init
 from fastnet_ext.core.debug cimport DEBUG, LIVE_HTTP2_STREAM, born, invariant
 from fastnet_ext.core.endian cimport load16, load32
-from fastnet_ext.core.headers cimport HeaderBlock
+from fastnet_ext.core.headers cimport HEADER_PRIORITY, Field, HeaderBlock
 from fastnet_ext.http2 cimport frames as wire
 from fastnet_ext.http2.frames cimport (
     PREFACE,
@@ -68,6 +68,7 @@ from fastnet_ext.http2.stream cimport (
     STREAM_OPEN,
     STREAM_REFUSED,
     STREAM_RESET_SEEN,
+    Priority,
     Stream,
     budget_init,
     budget_take,
@@ -76,6 +77,8 @@ from fastnet_ext.http2.stream cimport (
     graveyard_mark,
     list_append,
     list_remove,
+    priority_parse,
+    sending_prioritize,
     sending_review,
     check_streams,
     table_add,
@@ -102,6 +105,8 @@ cdef class Http2Connection(Http2Streams):
         hpack_init(&self.hpack, HPACK_DEFAULT_TABLE)
         # The client's preface is sent, not read.
         self.preface_seen = PREFACE_SIZE if client else 0
+        memset(&self.early, 0, sizeof(self.early))
+        self.pinged = -1
         self.recv_window = max(<int64_t>self.limits.connection_window, <int64_t>WINDOW_DEFAULT)
         budget_init(&self.resets, self.limits.resets, self.limits.resets_per_second)
         budget_init(&self.glitches, self.limits.glitches, self.limits.glitches_per_second)
@@ -210,6 +215,8 @@ cdef class Http2Connection(Http2Streams):
             return self._continuation(frame, payload)
         if frame.type == wire.FRAME_PRIORITY:
             return self._priority(frame, payload)
+        if frame.type == wire.FRAME_PRIORITY_UPDATE:
+            return self._priority_update(frame, payload)
         if frame.type == wire.FRAME_GOAWAY:
             return self._goaway_frame(frame, payload)
         if frame.type == wire.FRAME_PUSH_PROMISE:
@@ -433,6 +440,7 @@ cdef class Http2Connection(Http2Streams):
         s.recv_window = self.local_window
         s.content_length = facts.content_length
         self.counted += 1
+        self._prioritize(s)
         self.empty_frames = 0
         self.protocol = facts.protocol
         self.end_stream = self.head_end
@@ -508,6 +516,57 @@ cdef class Http2Connection(Http2Streams):
         if is_over(s) or s.state == STREAM_IDLE:
             return self._fail(wrong, b"a malformed PRIORITY")
         return self._break(s, wrong)
+
+    cdef H2Event _priority_update(self, const Frame* frame, const char* payload) except H2_RAISED:
+        """RFC 9218, section 7.1: how a client wants a stream, open or to come, to be served from here on."""
+        cdef uint32_t stream_id
+        cdef Stream* s
+        cdef Priority priority
+        cdef EarlyPriority* early
+        cdef uint32_t i
+        cdef H2Event event
+        if self.client:
+            return self._fail(wire.ERROR_PROTOCOL_ERROR, b"PRIORITY_UPDATE from a server")
+        if frame.stream_id != 0:
+            return self._fail(wire.ERROR_PROTOCOL_ERROR, b"PRIORITY_UPDATE on a stream")
+        if frame.length < 4:
+            return self._fail(wire.ERROR_FRAME_SIZE_ERROR, b"PRIORITY_UPDATE shorter than a stream id")
+        stream_id = load32(payload) & <uint32_t>STREAM_MAX
+        if stream_id & 1 == 0:
+            return self._fail(wire.ERROR_PROTOCOL_ERROR, b"PRIORITY_UPDATE for a stream that no client opens")
+        event = self._glitch()
+        if event != H2_NEED_DATA:
+            return event
+        priority_parse(payload + 4, frame.length - 4, &priority)
+        s = table_find(&self.streams, stream_id)
+        if not is_over(s):
+            sending_prioritize(&self.sending, s, &priority)
+        elif stream_id > self.highest:
+            early = &self.early[self.early_count % EARLY_PRIORITIES]
+            for i in range(<uint32_t>EARLY_PRIORITIES):
+                if self.early[i].stream_id == stream_id:
+                    early = &self.early[i]
+                    break
+            else:
+                self.early_count += 1
+            early.stream_id = stream_id
+            early.priority = priority
+        return H2_NEED_DATA
+
+    cdef int _prioritize(self, Stream* s) except -1:
+        """A new stream: what a frame has said before counts more than its `priority` field (RFC 9218, section 7)."""
+        cdef const Field* field
+        cdef Priority priority
+        cdef uint32_t i
+        if self.early_count:
+            for i in range(<uint32_t>EARLY_PRIORITIES):
+                if self.early[i].stream_id == s.id:
+                    sending_prioritize(&self.sending, s, &self.early[i].priority)
+                    return 0
+        field = self.head.find(HEADER_PRIORITY)
+        if field is not NULL and priority_parse(self.head.at(field.value), field.value.size, &priority):
+            sending_prioritize(&self.sending, s, &priority)
+        return 0
 
     cdef H2Event _rst_stream(self, const Frame* frame, const char* payload) except H2_RAISED:
         cdef Stream* s = table_find(&self.streams, frame.stream_id)
@@ -630,10 +689,27 @@ cdef class Http2Connection(Http2Streams):
             memcpy(self.opaque, payload, 8)
             return H2_PONG
         event = self._glitch()
+        if event == H2_NEED_DATA and self.limits.ping_interval > 0:
+            event = self._count_ping()
         if event != H2_NEED_DATA:
             return event
         written(write_ping(&self.out, True, payload))
         return self._owe()
+
+    cdef H2Event _count_ping(self) except H2_RAISED:
+        """Keepalive that is too eager: gRPC's rule (its proposal A8) for whoever pings."""
+        cdef uint64_t sent = self.sending.heads + self.sending.data_frames
+        cdef bint early = self.pinged >= 0 and self.now - self.pinged < self.limits.ping_interval
+        if sent != self.pinged_behind:
+            self.ping_strikes = 0
+        elif early:
+            self.ping_strikes += 1
+        self.pinged = self.now
+        self.pinged_behind = sent
+        if self.ping_strikes <= self.limits.ping_strikes:
+            return H2_NEED_DATA
+        # gRPC clients know these words, and ping less often from then on.
+        return self._fail_saying(wire.ERROR_ENHANCE_YOUR_CALM, b"too_many_pings", True)
 
     cdef H2Event _goaway_frame(self, const Frame* frame, const char* payload) except H2_RAISED:
         cdef Stream* s
@@ -727,12 +803,18 @@ cdef class Http2Connection(Http2Streams):
         return H2_NEED_DATA
 
     cdef H2Event _fail(self, uint32_t error_code, const char* reason) except H2_RAISED:
+        return self._fail_saying(error_code, reason, False)
+
+    cdef H2Event _fail_saying(self, uint32_t error_code, const char* reason, bint aloud) except H2_RAISED:
+        """`aloud`: the reason goes to the peer too, as GOAWAY's debug data (RFC 9113, section 6.8)."""
         self.failed = True
         self.stream = NULL
         self.stream_id = 0
         self.error_code = error_code
         self.reason = reason
-        written(write_goaway(&self.out, min(self.highest, self.last_accepted), error_code))
+        written(write_goaway(
+            &self.out, min(self.highest, self.last_accepted), error_code, reason, strlen(reason) if aloud else 0
+        ))
         return H2_FAILED
 
     cdef H2Event _refuse(self, uint32_t stream_id, uint32_t error_code) except H2_RAISED:

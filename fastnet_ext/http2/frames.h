@@ -26,7 +26,8 @@ enum {
     FN_FRAME_PING = 6,
     FN_FRAME_GOAWAY = 7,
     FN_FRAME_WINDOW_UPDATE = 8,
-    FN_FRAME_CONTINUATION = 9
+    FN_FRAME_CONTINUATION = 9,
+    FN_FRAME_PRIORITY_UPDATE = 0x10 /* RFC 9218 */
 };
 
 enum {
@@ -114,11 +115,16 @@ static inline int fn_frame_write_ping(fn_buffer *out, int ack, const char *opaqu
     return fn_frame_write(out, FN_FRAME_PING, ack ? FN_FLAG_ACK : 0, 0, opaque, 8);
 }
 
-static inline int fn_frame_write_goaway(fn_buffer *out, uint32_t last_stream_id, uint32_t error_code) {
-    char payload[8];
+/* `debug` is for the peer's log: at most FN_H2_DEBUG_MAX bytes of it are sent. */
+#define FN_H2_DEBUG_MAX 64
+static inline int fn_frame_write_goaway(fn_buffer *out, uint32_t last_stream_id, uint32_t error_code,
+                                        const char *debug, size_t debug_size) {
+    char payload[8 + FN_H2_DEBUG_MAX];
+    if (debug_size > FN_H2_DEBUG_MAX) debug_size = FN_H2_DEBUG_MAX;
     fn_store32(payload, last_stream_id);
     fn_store32(payload + 4, error_code);
-    return fn_frame_write(out, FN_FRAME_GOAWAY, 0, 0, payload, 8);
+    if (debug_size) memcpy(payload + 8, debug, debug_size);
+    return fn_frame_write(out, FN_FRAME_GOAWAY, 0, 0, payload, (uint32_t)(8 + debug_size));
 }
 
 /* One setting of a SETTINGS payload that is being built; returns the end. */

@@ -27,6 +27,7 @@ cdef extern from "fastnet_ext/http2/frames.h" nogil:
         FRAME_GOAWAY "FN_FRAME_GOAWAY"
         FRAME_WINDOW_UPDATE "FN_FRAME_WINDOW_UPDATE"
         FRAME_CONTINUATION "FN_FRAME_CONTINUATION"
+        FRAME_PRIORITY_UPDATE "FN_FRAME_PRIORITY_UPDATE"
 
         FLAG_END_STREAM "FN_FLAG_END_STREAM"
         FLAG_ACK "FN_FLAG_ACK"
@@ -74,5 +75,7 @@ cdef extern from "fastnet_ext/http2/frames.h" nogil:
     int write_reset "fn_frame_write_reset" (Buffer* out, uint32_t stream_id, uint32_t error_code) noexcept
     int write_window "fn_frame_write_window" (Buffer* out, uint32_t stream_id, uint32_t increment) noexcept
     int write_ping "fn_frame_write_ping" (Buffer* out, int ack, const char* opaque) noexcept
-    int write_goaway "fn_frame_write_goaway" (Buffer* out, uint32_t last_stream_id, uint32_t error_code) noexcept
+    int write_goaway "fn_frame_write_goaway" (
+        Buffer* out, uint32_t last_stream_id, uint32_t error_code, const char* debug, size_t debug_size
+    ) noexcept
     char* put_setting "fn_frame_put_setting" (char* to, uint16_t id, uint32_t value) noexcept

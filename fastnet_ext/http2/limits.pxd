@@ -30,5 +30,10 @@ cdef class Limits:
     cdef readonly uint32_t settings_entries   # in one frame
     cdef readonly uint32_t control_queue      # answers we owe (acknowledgements, resets) and have not handed out
 
+    # PING frames of a client within `ping_interval` seconds of the one before, while nothing was sent to it: more than
+    # `ping_strikes` of them end the connection. 0: they may come as they like.
+    cdef readonly double ping_interval
+    cdef readonly uint32_t ping_strikes
+
     # Queued bodies are framed only while less than this many bytes of output wait to be taken.
     cdef readonly uint32_t output

@@ -16,6 +16,8 @@ class Limits:
     empty_frames: int
     settings_entries: int
     control_queue: int
+    ping_interval: float
+    ping_strikes: int
     output: int
     def __init__(
         self,
@@ -37,5 +39,7 @@ class Limits:
         empty_frames: int = ...,
         settings_entries: int = ...,
         control_queue: int = ...,
+        ping_interval: float = ...,
+        ping_strikes: int = ...,
         output: int = ...,
     ) -> None: ...

@@ -24,7 +24,7 @@ cdef class Limits:
         self, *, max_concurrent_streams=100, header_list=65536, header_table=4096, initial_window=65536,
         reading_window=1024 * 1024, max_frame=16384, enable_connect=True, connection_window=8 * 1024 * 1024, fields=128, continuations=8,
         resets=1000, resets_per_second=33, glitches=10000, glitches_per_second=330, empty_frames=100,
-        settings_entries=32, control_queue=1000, output=256 * 1024,
+        settings_entries=32, control_queue=1000, ping_interval=0.0, ping_strikes=2, output=256 * 1024,
     ):
         self.max_concurrent_streams = <uint32_t>_checked("max_concurrent_streams", max_concurrent_streams, 1, 1 << 20)
         self.header_list = <uint32_t>_checked("header_list", header_list, 256, 1 << 24)
@@ -43,4 +43,8 @@ cdef class Limits:
         self.empty_frames = <uint32_t>_checked("empty_frames", empty_frames, 0, 1 << 30)
         self.settings_entries = <uint32_t>_checked("settings_entries", settings_entries, 8, 65536)
         self.control_queue = <uint32_t>_checked("control_queue", control_queue, 1, 1 << 30)
+        if not 0 <= ping_interval:
+            raise ValueError(f"ping_interval must be 0 or more seconds, not {ping_interval}")
+        self.ping_interval = ping_interval
+        self.ping_strikes = <uint32_t>_checked("ping_strikes", ping_strikes, 1, 1 << 30)
         self.output = <uint32_t>_checked("output", output, 16384, 1 << 30)

@@ -1,8 +1,11 @@
 /* What waits to be sent, and who goes next.
  *
  * Each stream has a queue of chunks: DATA and, last, perhaps trailers. Streams with something to send and a
- * window to send it in stand in the ready list and are served in turn, one frame each, so that a large body
- * cannot hold up a small one. Frames are written as far as the connection's window, the stream's window and
+ * window to send it in stand in the ready list of their urgency (RFC 9218); the lowest that is not empty is served.
+ * Within it they take turns, one frame each, so that a large body cannot hold up a small one. A stream that the peer
+ * asked for without `i` is sent for FN_IN_ORDER frames before it gives way: in order for all but large bodies, and
+ * an endless one starves nobody. Streams of which nothing was said take turns. What is no DATA or trailers (answers to
+ * PING and SETTINGS, windows, resets, heads) is never queued here. Frames are written as far as the connection's window, the stream's window and
  * the room in the output allow (RFC 9113, section 5.2).
  */
 #ifndef FASTNET_HTTP2_SENDING_H
@@ -11,6 +14,9 @@
 #include <Python.h>
 #include "fastnet_ext/http2/frames.h"
 #include "fastnet_ext/http2/stream.h"
+
+/* DATA frames that a stream without turns sends in a row. */
+#define FN_IN_ORDER 64
 
 /* From this size on a chunk keeps a reference to the caller's bytes object instead of a copy. */
 #define FN_CHUNK_BY_REFERENCE 4096
@@ -26,14 +32,15 @@ struct fn_chunk {
     int end_stream;
 };
 
-/* Invariant: a stream is in `ready` exactly when its queue is not empty and its first chunk may be sent as
+/* Invariant: a stream is in the list of its urgency in `ready` exactly when its queue is not empty and its first chunk may be sent as
  * far as the stream itself is concerned: fn_sending_may. */
 typedef struct {
     fn_buffer *out; /* everything that must go to the peer, in order */
     size_t room; /* no queued frame is written while out->size is at or above this */
     int64_t window; /* the connection's */
     uint32_t max_frame; /* the peer's SETTINGS_MAX_FRAME_SIZE */
-    fn_stream_list ready;
+    fn_stream_list ready[FN_URGENCIES];
+    uint64_t heads; /* HEADERS sent so far */
     int update_due; /* the next header block must say that we use no dynamic table */
     uint64_t data_frames; /* sent so far */
     size_t queued; /* bytes of DATA that wait on all streams together */
@@ -46,8 +53,26 @@ static inline int fn_sending_may(const fn_stream *s) {
 
 /* Put the stream into the ready list or take it out, as its state now says. */
 static inline void fn_sending_review(fn_sending *o, fn_stream *s) {
-    if (fn_sending_may(s)) fn_list_append(&o->ready, FN_LIST_READY, s);
-    else fn_list_remove(&o->ready, FN_LIST_READY, s);
+    if (fn_sending_may(s)) fn_list_append(&o->ready[s->urgency], FN_LIST_READY, s);
+    else fn_list_remove(&o->ready[s->urgency], FN_LIST_READY, s);
+}
+
+/* Whether any stream has something to send and a window of its own. */
+static inline int fn_sending_any(const fn_sending *o) {
+    int urgency;
+    for (urgency = 0; urgency < FN_URGENCIES; urgency++)
+        if (o->ready[urgency].head) return 1;
+    return 0;
+}
+
+/* What the peer asks for: it may come while frames are queued. */
+static inline void fn_sending_prioritize(fn_sending *o, fn_stream *s, const fn_priority *priority) {
+    fn_list_remove(&o->ready[s->urgency], FN_LIST_READY, s);
+    s->urgency = priority->urgency;
+    s->frames = 0;
+    if (priority->incremental) s->flags &= (uint16_t)~FN_STREAM_IN_ORDER;
+    else s->flags |= FN_STREAM_IN_ORDER;
+    fn_sending_review(o, s);
 }
 
 /* A block of ours as HEADERS now, whatever is queued. 0, -1 when memory is out. */
@@ -56,6 +81,7 @@ static inline int fn_sending_head(fn_sending *o, uint32_t stream_id, const char 
     size_t prefix = o->update_due ? 1 : 0;
     if (fn_frame_write_head(o->out, stream_id, end_stream, o->max_frame, "\x20", prefix, block, size) < 0) return -1;
     o->update_due = 0;
+    o->heads++;
     return 0;
 }
 
@@ -117,11 +143,11 @@ static inline void fn_sending_drop(fn_sending *o, fn_stream *s) {
     while (s->first) fn_sending_pop(s);
     o->queued -= s->queued;
     s->queued = 0;
-    fn_list_remove(&o->ready, FN_LIST_READY, s);
+    fn_list_remove(&o->ready[s->urgency], FN_LIST_READY, s);
 }
 
 typedef enum {
-    FN_SENT_NONE, /* the windows or the output are full */
+    FN_SENT_NONE, /* the windows or the output are full, or nothing waits */
     FN_SENT_PART,
     FN_SENT_QUEUE, /* the queue has become empty */
     FN_SENT_END, /* the same, and the last frame had END_STREAM */
@@ -138,7 +164,6 @@ static inline fn_sent fn_sending_frame(fn_sending *o, fn_stream *s) {
     } else {
         size_t part = fn_sending_allowance(o, s, c->size);
         int whole = part == c->size;
-        if (part == 0 && c->size) return FN_SENT_NONE;
         if (fn_sending_data(o, s, c->data, part, whole && end_stream) < 0) return FN_SENT_NO_MEMORY;
         c->data += part;
         c->size -= part;
@@ -151,20 +176,27 @@ static inline fn_sent fn_sending_frame(fn_sending *o, fn_stream *s) {
     return end_stream ? FN_SENT_END : FN_SENT_QUEUE;
 }
 
+/* Whose turn it is; NULL when nothing can go out. Without a window of the connection only what needs none can. */
+static inline fn_stream *fn_sending_next(const fn_sending *o) {
+    int urgency;
+    fn_stream *s;
+    for (urgency = 0; urgency < FN_URGENCIES; urgency++)
+        for (s = o->ready[urgency].head; s; s = s->next[FN_LIST_READY])
+            if (o->window > 0 || s->first->kind == FN_CHUNK_TRAILERS || s->first->size == 0) return s;
+    return NULL;
+}
+
 /* Serve the ready streams in turn. Stops at the first whose queue became empty and stores it: the caller
  * does what follows and calls again until the result is FN_SENT_NONE (nothing more can go out now). */
 static inline fn_sent fn_sending_run(fn_sending *o, fn_stream **done) {
-    fn_stream *s, *blocked = NULL;
-    while (o->out->size < o->room && (s = o->ready.head) != NULL) {
-        fn_sent sent;
-        if (s == blocked) break; /* once round and nobody could */
-        sent = fn_sending_frame(o, s);
+    fn_stream *s;
+    while (o->out->size < o->room && (s = fn_sending_next(o)) != NULL) {
+        fn_sent sent = fn_sending_frame(o, s);
         if (sent == FN_SENT_NO_MEMORY) return sent;
-        fn_list_remove(&o->ready, FN_LIST_READY, s);
-        if (sent == FN_SENT_NONE) {
-            if (blocked == NULL) blocked = s;
-        } else {
-            blocked = NULL;
+        if (!(s->flags & FN_STREAM_IN_ORDER) || ++s->frames >= FN_IN_ORDER) {
+            /* To the end of the list. */
+            s->frames = 0;
+            fn_list_remove(&o->ready[s->urgency], FN_LIST_READY, s);
         }
         fn_sending_review(o, s);
         if (sent >= FN_SENT_QUEUE) {

@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "fastnet_ext/http2/priority.h"
 
 typedef enum {
     FN_STREAM_IDLE,
@@ -74,6 +75,7 @@ enum {
     FN_STREAM_RESET_SEEN = 0x20, /* a RESET notice is due */
     FN_STREAM_COUNTED = 0x40, /* opened by the peer and counted against our limit */
     FN_STREAM_TUNNEL = 0x100, /* server: our end does not end the peer's direction */
+    FN_STREAM_IN_ORDER = 0x400, /* the peer has no use for pieces of the answer: not in turns with others (RFC 9218) */
     FN_STREAM_GROWN = 0x200, /* its receive window is the one for streams whose reader keeps up */
 };
 
@@ -93,6 +95,8 @@ struct fn_stream {
     uint8_t state;
     uint8_t listed; /* bit n: is in list n */
     uint16_t flags;
+    uint8_t urgency; /* RFC 9218: 0 is served first, 7 last */
+    uint8_t frames; /* DATA frames in a row, of one that takes no turns */
     uint32_t error_code; /* of the reset that a notice will report */
 
     /* Flow control (section 6.9), in bytes. send_window may be negative after a SETTINGS change. */
@@ -197,6 +201,7 @@ static inline fn_stream *fn_table_add(fn_stream_table *t, uint32_t id) {
     memset(s, 0, sizeof *s);
     s->id = id;
     s->content_length = -1;
+    s->urgency = FN_URGENCY_DEFAULT;
     fn_table_place(t, s);
     t->count++;
     return s;

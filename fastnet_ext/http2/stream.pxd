@@ -6,6 +6,15 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from fastnet_ext.core.buffer cimport Buffer
 
 
+cdef extern from "fastnet_ext/http2/priority.h" nogil:
+    ctypedef struct Priority "fn_priority":
+        uint8_t urgency
+        uint8_t incremental
+
+    # False for what is malformed, which says nothing.
+    bint priority_parse "fn_priority_parse" (const char* text, size_t size, Priority* into) noexcept
+
+
 cdef extern from "fastnet_ext/http2/stream.h" nogil:
     enum:
         STREAM_IDLE "FN_STREAM_IDLE"
@@ -108,11 +117,14 @@ cdef extern from "fastnet_ext/http2/sending.h":
         size_t room
         int64_t window
         uint32_t max_frame
-        StreamList ready
+        uint64_t heads              # HEADERS sent so far
         bint update_due
         uint64_t data_frames
         size_t queued               # bytes of DATA that wait on all streams together
 
+    # Whether any stream has something to send, and a window of its own for it.
+    bint sending_any "fn_sending_any" (const Sending* o) noexcept
+    void sending_prioritize "fn_sending_prioritize" (Sending* o, Stream* s, const Priority* priority) noexcept
     # -1 when memory is out (no Python exception is set).
     void sending_review "fn_sending_review" (Sending* o, Stream* s) noexcept
     int sending_head "fn_sending_head" (

@@ -61,6 +61,7 @@ from fastnet_ext.http2.stream cimport (
     list_append,
     list_remove,
     sending_allowance,
+    sending_any,
     sending_data,
     sending_drop,
     sending_head,
@@ -181,7 +182,7 @@ cdef class Http2Streams:
         if end_stream:
             s.flags |= STREAM_END_GIVEN
         # Straight into the output, unless others wait for their turn.
-        while s.first is NULL and self.sending.ready.head is NULL and self.out.size < self.sending.room and not whole:
+        while s.first is NULL and not sending_any(&self.sending) and self.out.size < self.sending.room and not whole:
             part = sending_allowance(&self.sending, s, size)
             if part == 0 and size:
                 break
@@ -234,7 +235,7 @@ cdef class Http2Streams:
     cdef int goaway(self, uint32_t last, uint32_t error_code) except -1:
         self.goaway_sent = True
         self.last_accepted = min(last, self.last_accepted)
-        return written(write_goaway(&self.out, self.last_accepted, error_code))
+        return written(write_goaway(&self.out, self.last_accepted, error_code, NULL, 0))
 
     cdef int pump(self) except -1:
         cdef Stream* s = NULL
@@ -251,7 +252,7 @@ cdef class Http2Streams:
         return 0
 
     cdef bint has_queued(self) noexcept:
-        return self.sending.ready.head is not NULL
+        return sending_any(&self.sending)
 
     # ---- The life of a stream ----------------------------------------------------------------------
 

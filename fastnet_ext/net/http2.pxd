@@ -31,7 +31,17 @@ cdef class Http2Carrier(Carrier):
     cdef bint leaving
     cdef bint settled
 
+    # Time, in seconds: of silence with streams open, since our PING for it (below 0: there is none), until the
+    # connection is too old, and since it was found to be (below 0: it is not).
+    cdef double silent
+    cdef double unanswered
+    cdef double lifetime
+    cdef double overage
+
+    cdef int _announce_end(self) except -1
     cdef int _settle(self) except -1
+    cdef int _keep_alive(self, double elapsed) except -1
+    cdef int _age(self, double elapsed) except -1
     cdef int _tell_drain(self) except -1
     cdef int _close_when_done(self) except -1
     cdef int _begin(self, bint refused) except -1

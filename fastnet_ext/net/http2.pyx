@@ -7,7 +7,11 @@ input leave in one write.
 """
 
 cimport cython
+from libc.math cimport INFINITY
 from libc.stdint cimport int64_t, uint32_t
+from libc.string cimport memcmp
+
+from random import uniform
 
 from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_free, buffer_init
 from fastnet_ext.core.endian cimport store_decimal
@@ -19,8 +23,8 @@ from fastnet_ext.exchange.exchange cimport (
 )
 from fastnet_ext.exchange.head cimport ResponseHead, status_has_body
 from fastnet_ext.exchange.limits cimport (
-    CUT_CLOSED, CUT_REFUSED, CUT_STREAM, LIMIT_BODY_RATE, LIMIT_BODY_TIME, LIMIT_FIELDS, LIMIT_FLOOD, LIMIT_HEAD,
-    LIMIT_HEAD_TIME, LIMIT_IDLE_TIME, LIMIT_STREAMS, LIMIT_UNREAD, LIMIT_WRITE_RATE, LIMIT_WRITE_TIME,
+    CUT_CLOSED, CUT_REFUSED, CUT_RESET, CUT_STREAM, LIMIT_BODY_RATE, LIMIT_BODY_TIME, LIMIT_FIELDS, LIMIT_FLOOD, LIMIT_HEAD,
+    LIMIT_HEAD_TIME, LIMIT_IDLE_TIME, LIMIT_KEEPALIVE, LIMIT_STREAMS, LIMIT_UNREAD, LIMIT_WRITE_RATE, LIMIT_WRITE_TIME,
 )
 from fastnet_ext.http2 cimport connection as h2
 from fastnet_ext.http2.connection cimport Http2Connection
@@ -40,6 +44,12 @@ cdef enum:
     CANCEL = 8
     ENHANCE_YOUR_CALM = 11
 
+# What our PINGs carry.
+cdef const char* GOODBYE = b"goodbye!"
+cdef const char* STILL_THERE = b"at home?"
+# The part by which the ages that connections reach differ.
+cdef double AGE_JITTER = 0.1
+
 
 @cython.final
 cdef class Http2Carrier(Carrier):
@@ -50,6 +60,11 @@ cdef class Http2Carrier(Carrier):
         self.connection = connection
         self.machine = Http2Connection(False, connection.service.http2)
         self.fresh = []
+        self.unanswered = self.overage = -1
+        self.lifetime = connection.service.connection_age
+        if self.lifetime != INFINITY:
+            # Connections that were opened together do not end together.
+            self.lifetime *= uniform(1 - AGE_JITTER, 1 + AGE_JITTER)
 
     def __dealloc__(self):
         buffer_free(&self.block)
@@ -63,6 +78,10 @@ cdef class Http2Carrier(Carrier):
         cdef Connection connection = self.connection
         cdef Http2Connection machine = self.machine
         cdef double now = connection.loop_state.now
+        if size:
+            # Whatever it says, it is there.
+            self.silent = 0
+            self.unanswered = -1
         while not connection.closing:
             event = machine.next(data + position, size - position, &used, now)
             position += used
@@ -80,7 +99,7 @@ cdef class Http2Carrier(Carrier):
                 self._begin(True)
             elif event == h2.H2_PONG:
                 # The peer knew of our GOAWAY when it sent this: what follows is new.
-                if self.leaving:
+                if self.leaving and memcmp(machine.opaque, GOODBYE, 8) == 0:
                     self._settle()
             elif event == h2.H2_NEED_DATA:
                 self._start_fresh()
@@ -270,7 +289,11 @@ cdef class Http2Carrier(Carrier):
         return <int64_t>(self.machine.sending.queued + self.machine.fragments.size + self.machine.out.size)
 
     cdef int look(self, double elapsed, double late) except -1:
-        if not self.machine.streams.count:
+        self._age(elapsed)
+        if self.connection.closing or not self.machine.streams.count:
+            return 0
+        self._keep_alive(elapsed)
+        if self.connection.closing:
             return 0
         for context in self.machine.contexts():
             self._look_at_stream(<Http2Exchange>context, elapsed, late)
@@ -323,11 +346,52 @@ cdef class Http2Carrier(Carrier):
             connection.loop_state, x, connection.service.dispatcher, connection.service.handler_timeout, elapsed, late
         )
 
+    cdef int _keep_alive(self, double elapsed) except -1:
+        """Ping who is silent while streams are open, and leave who does not answer. Time in which we do not read is ours."""
+        cdef Connection connection = self.connection
+        if connection.held_back or connection.transport.read_paused:
+            return 0
+        self.silent += elapsed
+        if self.unanswered >= 0:
+            self.unanswered += elapsed
+            if self.unanswered > connection.service.keepalive_timeout:
+                connection.loop_state.counts.timeouts += 1
+                connection.over_limit(LIMIT_KEEPALIVE, connection.service.keepalive_timeout, CUT_RESET)
+                return connection.abort()
+        elif self.silent >= connection.service.keepalive_time:
+            self.unanswered = 0
+            self.machine.ping(STILL_THERE)
+        return 0
+
+    cdef int _age(self, double elapsed) except -1:
+        """The connection has become too old: its end in two steps, then the time that its streams still have."""
+        cdef Connection connection = self.connection
+        if self.overage >= 0:
+            self.overage += elapsed
+            if self.overage >= connection.service.connection_age_grace:
+                self._fail_all(GONE_DEADLINE)
+                return connection.close(True)
+            # A peer that leaves our PING unanswered has had its time.
+            return self._settle() if 100 * self.overage >= DRAIN_SLOW and not self.settled else 0
+        self.lifetime -= elapsed
+        if self.lifetime > 0 or self.leaving:
+            return 0
+        self.overage = 0
+        self._announce_end()
+        return connection.flush_soon()
+
+    cdef int _announce_end(self) except -1:
+        """The first step, which refuses nothing yet: RFC 9113, 6.8."""
+        self.leaving = True
+        self.machine.goaway(ANY_STREAM, NO_ERROR)
+        self.machine.ping(GOODBYE)
+        return 0
+
     cdef int drain(self) except -1:
+        # A connection that was too old goes on as one of a server that stops.
+        self.overage = -1
         if not self.leaving:
-            self.leaving = True
-            self.machine.goaway(ANY_STREAM, NO_ERROR)
-            self.machine.ping(b"goodbye!")
+            self._announce_end()
         return self._tell_drain()
 
     cdef int drain_on(self, int elapsed) except -1:
@@ -339,7 +403,8 @@ cdef class Http2Carrier(Carrier):
         if not self.settled:
             self.leaving = self.settled = True
             self.machine.goaway(self.machine.highest, NO_ERROR)
-            self._tell_drain()
+            if self.overage < 0:
+                self._tell_drain()
         return self._close_when_done()
 
     cdef int _close_when_done(self) except -1:

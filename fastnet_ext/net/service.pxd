@@ -39,6 +39,12 @@ cdef class Service:
     cdef readonly double handler_timeout
     cdef readonly double linger_timeout
     cdef readonly double tls_timeout
+    # HTTP/2: silence of a peer with open streams until it is pinged, and the time it has to say anything then; how old
+    # a connection may become, and how long its streams may go on after that.
+    cdef readonly double keepalive_time
+    cdef readonly double keepalive_timeout
+    cdef readonly double connection_age
+    cdef readonly double connection_age_grace
     cdef readonly double queue_time     # 0: requests do not wait for their turn
     # Bytes a second; 0: none.
     cdef readonly double body_rate

@@ -26,6 +26,10 @@ class Service:
     write_timeout: float
     handler_timeout: float
     linger_timeout: float
+    keepalive_time: float
+    keepalive_timeout: float
+    connection_age: float
+    connection_age_grace: float
     tls: TlsSource | None
     tls_timeout: float
     queue_time: float
@@ -57,6 +61,10 @@ class Service:
         write_rate: float = 240,
         connections: int = 0,
         connections_per_address: int = 0,
+        keepalive_time: float = 0,
+        keepalive_timeout: float = 20,
+        connection_age: float = 0,
+        connection_age_grace: float = 0,
         trace: bool = False,
         observers: Sequence[Observer] = (),
     ) -> None: ...

@@ -33,7 +33,9 @@ class Row:
     @property
     def settings(self) -> set[str]:
         """The settings of the server in its column: those with underscores that are no option of a call."""
-        return set(re.findall(r"`((?:limit|timeout|rate)_\w+)`", self.cells.get("setting", "")))
+        return set(
+            re.findall(r"`((?:limit|timeout|rate|keepalive|max_connection)_\w+)`", self.cells.get("setting", ""))
+        )
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,13 @@ def test_lift(x): ...
 # --- the columns
 
 
+PREFIXES = ("limit_", "timeout_", "rate_", "keepalive_", "max_connection_age")
+
+
 def test_the_page_names_every_setting_that_bounds_something(rows: list[Row]) -> None:
     named = set[str]().union(*(row.settings for row in rows))
-    assert named == {name for name, setting in SETTINGS.items() if name.startswith(("limit_", "timeout_", "rate_"))}
-    assert named == {name for name, setting in SETTINGS.items() if setting.group in ("limits", "timeouts")}
+    assert named == {name for name, setting in SETTINGS.items() if name.startswith(PREFIXES)}
+    assert named == {name for name, setting in SETTINGS.items() if setting.group in ("limits", "timeouts", "keepalive")}
 
 
 def test_the_page_names_every_counter(rows: list[Row]) -> None:

@@ -332,7 +332,7 @@ def test_padded_data(padding: int, payload: bytes) -> None:
 
 
 def test_unknown_frames_and_priorities_are_ignored() -> None:
-    received = frame(0xFE, 0xFF, 1, b"abc") + frame(PRIORITY, 0, 9, bytes(5)) + ENDED + frame(0x10, 0, 0, bytes(5))
+    received = frame(0xFE, 0xFF, 1, b"abc") + frame(PRIORITY, 0, 9, bytes(5)) + ENDED + frame(0x11, 0, 0, bytes(5))
     events, sent = both_ways(server, received)
     assert [event[0] for event in events] == ["request", "end"]
     assert sent == []

@@ -184,3 +184,25 @@ def test_state_is_freed() -> None:
     peer.clear()
     assert peer.receive(b"anything") == [("failed", 0)]
     assert peer.open_streams == 0
+
+
+# ---- Keepalive ---------------------------------------------------------------------------------------
+
+
+def test_pings_too_close_to_each_other() -> None:
+    """gRPC's rule: strikes while nothing is sent between; a PING in its time is none."""
+    peer = server(Limits(ping_interval=5.0, ping_strikes=2))
+    ping = frame(PING, 0, 0, bytes(8))
+    for now in (0.0, 5.0, 10.5, 12.0, 17.0, 18.0):
+        assert peer.receive(ping, now) == []
+    peer.data_to_send()
+    assert peer.receive(ping, 20.0) == [("failed", ErrorCode.ENHANCE_YOUR_CALM)]
+    assert frames(peer.data_to_send())[-1].payload[8:] == b"too_many_pings"
+
+
+def test_answers_between_pings_forgive_strikes() -> None:
+    peer = server(Limits(ping_interval=5.0, ping_strikes=2))
+    ping = frame(PING, 0, 0, bytes(8))
+    for stream in range(1, 41, 2):
+        assert peer.receive(ping + ping + headers(stream, end_stream=True))[0][0] == "request"
+        peer.send_headers(stream, OK, end_stream=True)

@@ -258,9 +258,13 @@ def test_bodies_that_nobody_reads(server: Live, go: asyncio.Event, caplog: pytes
     caplog.set_level(logging.INFO, "fastnet.limits")
     part = 4 * [b"x" * 16_384]
 
+    kept = 0
+
     def round(one: Frames, *streams: int) -> None:
+        nonlocal kept
         one.send(b"".join(data(stream, piece) for stream in streams for piece in part))
-        one.send(frame(PING, 0, 0, bytes(8))).wait(PING)
+        kept += len(streams) * 64 * KIB
+        until(lambda: server.counters["bytes_buffered"] >= kept)
 
     others = range(3, 65, 2)
     with beside(server, keeps=8 * MIB + ROOM), Frames(server) as one:
