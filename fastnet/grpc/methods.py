@@ -10,13 +10,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from fastnet.endpoints import plain_endpoint
 from fastnet.grpc.errors import status_of
+from fastnet.grpc.json_form import transcoder_for
 from fastnet.handlers import build_plan
 from fastnet.http.errors import HTTPException
 from fastnet.signatures import HandlerError, kind_of
 from fastnet_ext.exchange.request import Request
 from fastnet_ext.exchange.response import Response
+from fastnet_ext.serve.connect import Transcoder
 from fastnet_ext.serve.grpc import GrpcEndpoint, GrpcFallback
 from fastnet_ext.serve.grpc_context import ServicerContext
+from fastnet_ext.serve.grpc_dialects import SharedAnswers, WebDialects
 from fastnet_ext.serve.grpc_values import EXTRA, Metadatum
 from fastnet_ext.serve.http import bind_call
 from fastnet_ext.serve.plan import CallPlan, DependentPlan, ProtocolArgument
@@ -33,6 +36,7 @@ __all__ = [
     "endpoint_for",
     "fallback_for",
     "grpcio",
+    "safe",
 ]
 
 MAX_MESSAGE = 4 * 1024 * 1024
@@ -125,6 +129,19 @@ def described(service: str) -> dict[str, Method]:
     }
 
 
+def safe(path: str) -> bool:
+    """Whether the .proto file says that a unary method changes nothing: ``idempotency_level = NO_SIDE_EFFECTS``."""
+    service, _, name = path.removeprefix("/").rpartition("/")
+    try:
+        method = _protobuf("descriptor_pool").Default().FindServiceByName(service).methods_by_name[name]
+    except KeyError:
+        return False
+    if method.client_streaming or method.server_streaming:
+        return False
+    options = method.GetOptions()
+    return bool(options.idempotency_level == type(options).NO_SIDE_EFFECTS)
+
+
 def adopted(path: str, handler: MethodHandler) -> Method:
     """A method from one of grpcio's handlers."""
     function = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
@@ -148,13 +165,18 @@ def _not_grpc(request: Request[Any]) -> Response:
     raise HTTPException(415, f"{request.path} is a gRPC method")
 
 
-def fallback_for(app: App, **options: Any) -> GrpcFallback:
+def fallback_for(app: App, answers: SharedAnswers, **options: Any) -> GrpcFallback:
     """What answers methods that are not there; see ``GrpcFallback``."""
-    return GrpcFallback(refusals=plain_endpoint(app, _not_grpc), **options)
+    # No message is read or written: what would make JSON of them is never asked.
+    dialects = WebDialects(answers, transcoder=Transcoder(bytes, bytes))
+    return GrpcFallback(refusals=plain_endpoint(app, _not_grpc), dialects=dialects, **options)
 
 
-def endpoint_for(app: App, method: Method) -> GrpcEndpoint:
-    """The endpoint of a method whose handler is there. Raises HandlerError for one that cannot be called."""
+def endpoint_for(app: App, method: Method, answers: SharedAnswers) -> GrpcEndpoint:
+    """The endpoint of a method whose handler is there. Raises HandlerError for one that cannot be called.
+
+    ``answers`` writes what goes to callers that speak gRPC-Web or Connect.
+    """
     handler = method.handler
     if handler is None:
         raise TypeError(f"{method.path} has no handler")
@@ -173,6 +195,7 @@ def endpoint_for(app: App, method: Method) -> GrpcEndpoint:
         "serialize": method.serialize,
         "max_message": method.max_message,
         "translate": status_of,
+        "dialects": WebDialects(answers, transcoder=transcoder_for(method.path), unary=not method.streams),
     }
     if method.plain and not app._dependencies:
         # Taken as it is: wrappers around generated servicers often have no signature to speak of.

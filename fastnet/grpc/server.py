@@ -9,6 +9,8 @@ from dataclasses import replace
 from types import MethodType
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+from fastnet.endpoints import plain_endpoint
+from fastnet.grpc.cors import Cors
 from fastnet.grpc.methods import (
     MAX_MESSAGE,
     HandlerCallDetails,
@@ -19,10 +21,12 @@ from fastnet.grpc.methods import (
     endpoint_for,
     fallback_for,
     grpcio,
+    safe,
 )
 from fastnet.signatures import locate, name_of
 from fastnet_ext.exchange.exchange import Route
 from fastnet_ext.serve.grpc import GrpcEndpoint
+from fastnet_ext.serve.grpc_dialects import SharedAnswers
 from fastnet_ext.serve.grpc_values import Metadatum
 
 if TYPE_CHECKING:
@@ -36,6 +40,9 @@ MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 # What the routing table takes: methods, path, route.
 Entry = tuple[tuple[str, ...], str, Route]
 
+_POST = ("POST",)
+_OPTIONS = ("OPTIONS",)
+
 _PORT = "app.grpc shares the port of its application, which app.run and app.serve open and close"
 
 
@@ -46,6 +53,8 @@ class GrpcServer:
     dependencies, ``Call``, header values. ``async def`` handlers run on the loop, ``def`` handlers in
     the pool of threads. Where the .proto file says ``stream``, the first parameter is an iterator of messages, and
     the handler yields messages or writes them to its context.
+    The same methods answer gRPC, gRPC-Web and the Connect protocol, so that
+    ``curl -d '{"name": "Ada"}' -H 'content-type: application/json' host/greeter.Greeter/SayHello`` is a call.
 
     Everything raises ``RuntimeError`` once the application serves, ``ValueError`` for a method that
     is there already, and ``ImportError`` without the extra ``grpc``.
@@ -60,6 +69,8 @@ class GrpcServer:
         self._sources: dict[str, Any] = {}
         self._classes: dict[str, type[Any]] = {}
         self._generic: list[Any] = []
+        self._cors: Cors | None = None
+        self._answers = SharedAnswers()
 
     # --- registration
 
@@ -143,6 +154,18 @@ class GrpcServer:
         for name, handler in method_handlers.items():
             self._register(adopted(f"/{service_name}/{name}", handler), handler)
 
+    def cors(self, *origins: str, expose: Iterable[str] = (), credentials: bool = False, max_age: int = 7200) -> None:
+        """Let web pages of other origins call by gRPC-Web and Connect: ``app.grpc.cors("https://app.example")``.
+
+        ``origins``: scheme, host and port, or "*" for all of them. ``expose``: metadata that pages may read, beside
+        the status: names as they are in the header, so "trailer-cost" for trailing metadata of Connect.
+        ``credentials``: browsers send cookies along. ``max_age``: seconds for which browsers keep this answer.
+        Without this call browsers let pages of the own origin call only. ``ValueError`` says what is wrong.
+        """
+        self._app._refuse_when_serving()
+        self._cors = Cors(origins, expose=expose, credentials=credentials, max_age=max_age)
+        self._answers = self._cors.answers()
+
     # --- what the engine needs
 
     @property
@@ -163,21 +186,36 @@ class GrpcServer:
             services[service] = None
             if method.handler is None:
                 method = method.bound(getattr(instances[service], name))
-            entries.append((("POST",), path, self._route(path, endpoint_for(self._app, method), method.handler)))
-        paths = [f"/{service}/{{method}}" for service in services]
-        return entries + [(("POST",), path, self.fallback_route(path)) for path in paths]
+            methods = ("GET", "POST") if safe(path) else _POST
+            endpoint = endpoint_for(self._app, method, self._answers)
+            entries.append((methods, path, self._route(path, endpoint, method.handler, methods=methods)))
+        patterns = [f"/{service}/{{method}}" for service in services]
+        entries += [(_POST, path, self.fallback_route(path)) for path in patterns]
+        if self._cors is not None:
+            preflight = plain_endpoint(self._app, self._cors.preflight)
+            for path in (*patterns, *self._methods):
+                params = ("method",) if path in patterns else ()
+                entries.append((_OPTIONS, path, self._route(path, preflight, None, params, _OPTIONS)))
+        return entries
 
     def fallback_route(self, path: str = "") -> Route:
         """The route for calls of methods that have none: UNIMPLEMENTED, unless a generic handler knows them."""
-        endpoint = fallback_for(self._app, find=self._find if self._generic else None)
+        endpoint = fallback_for(self._app, self._answers, find=self._find if self._generic else None)
         return self._route(path, endpoint, None, ("method",) if path else ())
 
-    def _route(self, path: str, endpoint: Any, handler: Any, params: tuple[str, ...] = ()) -> Route:
+    def _route(
+        self,
+        path: str,
+        endpoint: Any,
+        handler: Any,
+        params: tuple[str, ...] = (),
+        methods: tuple[str, ...] = _POST,
+    ) -> Route:
         app = self._app
         return Route(
             endpoint,
             path=path,
-            methods=("POST",),
+            methods=methods,
             param_names=params,
             handler=handler,
             on_error=app.answer_error,
@@ -190,7 +228,7 @@ class GrpcServer:
         for generic in self._generic:
             handler = generic.service(details)
             if handler is not None:
-                return endpoint_for(self._app, adopted(path, handler))
+                return endpoint_for(self._app, adopted(path, handler), self._answers)
         return None
 
     def _add_methods(self, service: str, holder: Any, max_message: int) -> None:
@@ -218,7 +256,7 @@ class GrpcServer:
         if before is not None:
             raise ValueError(f"{method.path} is answered twice: by {_where(before)} and by {_where(source)}")
         # Refuses what cannot be called; the endpoint that will answer is made at start-up.
-        endpoint_for(self._app, method)
+        endpoint_for(self._app, method, self._answers)
         self._methods[method.path] = replace(method, handler=None) if late else method
         self._sources[method.path] = source
 

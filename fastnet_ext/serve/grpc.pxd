@@ -2,7 +2,8 @@
 
 One core for every dialect: the endpoint takes a request message and runs the handler, the context
 holds the status, and an `AnswerEncoder` writes. Metadata, message and end arrive through
-`GrpcCall`, the responder.
+`GrpcCall`, the responder. gRPC-Web and Connect (`Dialects`) feed it what gRPC would have sent, and
+bring encoders of their own.
 """
 
 from libc.stdint cimport uint64_t
@@ -11,7 +12,7 @@ from fastnet_ext.exchange.exchange cimport Endpoint, Exchange, Responder
 from fastnet_ext.grpc.framing cimport MessageReader
 from fastnet_ext.serve.grpc_context cimport ServicerContext
 from fastnet_ext.serve.grpc_requests cimport RequestStream
-from fastnet_ext.serve.grpc_wire cimport Compression, GrpcEncoder
+from fastnet_ext.serve.grpc_wire cimport AnswerEncoder, Compression, GrpcEncoder
 from fastnet_ext.serve.http cimport HttpEndpoint
 from fastnet_ext.serve.plan cimport CallPlan
 from fastnet_ext.serve.runner cimport AsyncEndpoint
@@ -20,6 +21,16 @@ from fastnet_ext.serve.runner cimport AsyncEndpoint
 cdef enum:
     # Bytes of one request message unless the method says otherwise: gRPC's own default.
     MAX_MESSAGE = 4 * 1024 * 1024
+
+
+cdef class Dialects:
+    """The other ways to call a method: gRPC-Web and Connect. This one knows none; see grpc_dialects.pxd."""
+
+    # Whether a request that is no gRPC is a call all the same.
+    cdef bint speaks(self, Exchange x) except -1
+    # For a request that it speaks: begin the call, or end it with a status.
+    cdef int start(self, GrpcEndpoint endpoint, Exchange x) except -1
+    cdef int end(self, Exchange x, int code, str details) except -1
 
 
 cdef class GrpcEndpoint(AsyncEndpoint):
@@ -42,7 +53,12 @@ cdef class GrpcEndpoint(AsyncEndpoint):
     cdef HttpEndpoint refusals          # answers what is no gRPC
 
     cdef GrpcEncoder encoder
+    cdef readonly Dialects dialects
 
+    # A call whose answers `encoder` writes. Its responder, itself or one in front of it, is still to be set.
+    cdef GrpcCall new_call(self, Exchange x, AnswerEncoder encoder)
+    # The head is in order: bring x.responder what is there of the request, and call the handler that reads a stream.
+    cdef int start_call(self, Exchange x, GrpcCall call) except -1
     # Call the handler with its message, or with its stream of them.
     cdef int call(self, Exchange x, ServicerContext context, object request) except -1
     cdef object begin(self, Exchange x, ServicerContext context, object request)
@@ -62,6 +78,7 @@ cdef class GrpcFallback(Endpoint):
     cdef readonly str details
     cdef HttpEndpoint refusals
     cdef GrpcEncoder encoder
+    cdef readonly Dialects dialects
 
 
 cdef class GrpcCall(Responder):

@@ -6,7 +6,9 @@ from fastnet_ext.serve.grpc_values import Metadatum
 from fastnet_ext.serve.http import HttpEndpoint
 from fastnet_ext.serve.plan import CallPlan
 
-__all__ = ["GrpcEndpoint", "GrpcFallback"]
+__all__ = ["Dialects", "GrpcEndpoint", "GrpcFallback"]
+
+class Dialects: ...
 
 @final
 class GrpcEndpoint(Endpoint):
@@ -20,6 +22,8 @@ class GrpcEndpoint(Endpoint):
     def request_streaming(self) -> bool: ...
     @property
     def response_streaming(self) -> bool: ...
+    @property
+    def dialects(self) -> Dialects: ...
     def __init__(
         self,
         handler: Callable[..., Any],
@@ -34,6 +38,7 @@ class GrpcEndpoint(Endpoint):
         serialize: Callable[[Any], bytes] | None = None,
         max_message: int = 4194304,
         translate: Callable[[BaseException], tuple[int, str] | None] | None = None,
+        dialects: Dialects | None = None,
     ) -> None: ...
 
 @final
@@ -42,6 +47,8 @@ class GrpcFallback(Endpoint):
     def code(self) -> int: ...
     @property
     def details(self) -> str: ...
+    @property
+    def dialects(self) -> Dialects: ...
     def __init__(
         self,
         *,
@@ -49,6 +56,7 @@ class GrpcFallback(Endpoint):
         find: Callable[[str, tuple[Metadatum, ...]], GrpcEndpoint | None] | None = None,
         code: int = 12,
         details: str = "Method not found!",
+        dialects: Dialects | None = None,
     ) -> None: ...
 
 @final

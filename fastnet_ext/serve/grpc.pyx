@@ -27,14 +27,14 @@ from fastnet_ext.serve.grpc_requests cimport new_request_stream, unpacked
 from fastnet_ext.serve.grpc_threads cimport SyncServicerContext, from_thread, new_blocking_requests
 from fastnet_ext.serve.grpc_wire cimport (
     CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_OK, CODE_RESOURCE_EXHAUSTED, CODE_UNIMPLEMENTED,
-    CODE_UNKNOWN, COMPRESSION_NONE, COMPRESSION_UNKNOWN, GrpcEncoder, binary_fields_valid, compression_named,
-    decode_metadata, is_grpc,
+    CODE_UNKNOWN, COMPRESSION_NONE, COMPRESSION_UNKNOWN, AnswerEncoder, GrpcEncoder, binary_fields_valid,
+    compression_named, decode_metadata, is_grpc,
 )
 from fastnet_ext.serve.http cimport HttpEndpoint
 from fastnet_ext.serve.plan cimport CallPlan, DependentPlan
 from fastnet_ext.serve.runner cimport AsyncEndpoint, Runner, RunnerPool, context_for
 
-__all__ = ["GrpcEndpoint", "GrpcFallback"]
+__all__ = ["Dialects", "GrpcEndpoint", "GrpcFallback"]
 
 
 cdef extern from "Python.h":
@@ -50,13 +50,32 @@ cdef int INTERNAL_ERROR = 2
 cdef int MAX_DEBUG_TEXT = 1024
 
 
+# What calls come as: gRPC, gRPC-Web, and Connect, which any HTTP client can speak.
+cdef str MEDIA_TYPES = (
+    "application/grpc, application/grpc-web, application/grpc-web-text, application/proto, application/json"
+)
+
+
 cdef int refuse_media_type(HttpEndpoint refusals, Exchange x) except -1:
     """415: the answer is plain HTTP, as whoever asked so speaks no gRPC."""
     cdef str got = x.head.joined(HEADER_CONTENT_TYPE)
-    cdef object following = refusals.on_exception(x, UnsupportedMediaType("application/grpc", got or ""))
+    cdef object following = refusals.on_exception(x, UnsupportedMediaType(MEDIA_TYPES, got or ""))
     if following is not None:
         (<RunnerPool>x.connection.local.runners).run(refusals, x, following)
     return 0
+
+
+cdef class Dialects:
+    """The other ways to call a method: gRPC-Web and Connect. This one knows none."""
+
+    cdef bint speaks(self, Exchange x) except -1:
+        return False
+
+    cdef int start(self, GrpcEndpoint endpoint, Exchange x) except -1:
+        raise NotImplementedError
+
+    cdef int end(self, Exchange x, int code, str details) except -1:
+        raise NotImplementedError
 
 
 @cython.final
@@ -71,13 +90,13 @@ cdef class GrpcEndpoint(AsyncEndpoint):
     handler. ``deserialize`` and ``serialize`` make messages of bytes and back; without them the handler
     deals in bytes. ``max_message``: bytes of a request message; above it RESOURCE_EXHAUSTED.
     ``translate(exception)`` gives ``(code, details)`` for exceptions that the caller may know of, None
-    for others. ``refusals`` answers requests that are no gRPC.
+    for others. ``dialects`` takes the requests that are no gRPC but calls, ``refusals`` answers all others.
     """
 
     def __init__(
         self, handler, *, HttpEndpoint refusals not None, bint request_streaming=False, bint response_streaming=False,
         CallPlan plan=None, bint thread=False, bint sync_context=False, deserialize=None, serialize=None,
-        uint64_t max_message=MAX_MESSAGE, translate=None,
+        uint64_t max_message=MAX_MESSAGE, translate=None, Dialects dialects=None,
     ):
         self.handler = handler
         self.request_streaming = request_streaming
@@ -93,35 +112,41 @@ cdef class GrpcEndpoint(AsyncEndpoint):
         self.translate = translate
         self.refusals = refusals
         self.encoder = GrpcEncoder()
+        self.dialects = dialects or Dialects()
         self.body_mode = BODY_STREAM
 
     cdef int start(self, Exchange x) except -1:
         cdef GrpcCall call
-        cdef ServicerContext context
-        cdef bytes body
         if not is_grpc(x.head):
-            return refuse_media_type(self.refusals, x)
-        context = ServicerContext(x)
-        context.encoder = self.encoder
+            return self.dialects.start(self, x) if self.dialects.speaks(x) else refuse_media_type(self.refusals, x)
+        call = self.new_call(x, self.encoder)
+        x.responder = call
+        return self.start_call(x, call) if call.open(x) else 0
+
+    cdef GrpcCall new_call(self, Exchange x, AnswerEncoder encoder):
+        cdef GrpcCall call = GrpcCall.__new__(GrpcCall)
+        cdef ServicerContext context = ServicerContext(x)
+        context.encoder = encoder
         context.deserialize = self.deserialize
         context.serialize = self.serialize
         context.writes = self.response_streaming
-        call = GrpcCall.__new__(GrpcCall)
         call.endpoint = self
         call.context = context
         call.reader = new_reader(self.max_message, FLAG_COMPRESSED)
         x.call = context
-        x.responder = call
-        if not call.open(x):
-            return 0
+        return call
+
+    cdef int start_call(self, Exchange x, GrpcCall call) except -1:
+        cdef bytes body
+        cdef ServicerContext context = call.context
         if self.request_streaming:
             context.requests = call.requests = new_request_stream(call.reader)
             call.requests.compression = call.compression
         if x.body_complete:
             body = x.take_body()
-            call.on_data(x, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
+            x.responder.on_data(x, PyBytes_AS_STRING(body), PyBytes_GET_SIZE(body))
             if not x.ended:
-                call.on_end(x)
+                x.responder.on_end(x)
         if self.request_streaming:
             return self.call(x, context, None)
         return 0
@@ -326,24 +351,27 @@ cdef class GrpcFallback(Endpoint):
     """Answers calls of methods that have no route.
 
     ``find(path, metadata)`` may still give their ``GrpcEndpoint``; otherwise they end with ``code`` and
-    ``details``. ``refusals`` answers requests that are no gRPC.
+    ``details``. ``dialects`` takes the requests that are no gRPC but calls, ``refusals`` answers all others.
     """
 
     def __init__(
-        self, *, HttpEndpoint refusals not None, find=None, int code=CODE_UNIMPLEMENTED, str details="Method not found!"
+        self, *, HttpEndpoint refusals not None, find=None, int code=CODE_UNIMPLEMENTED,
+        str details="Method not found!", Dialects dialects=None,
     ):
         self.find = find
         self.code = code
         self.details = details
         self.refusals = refusals
         self.encoder = GrpcEncoder()
+        self.dialects = dialects or Dialects()
         self.body_mode = BODY_STREAM
 
     cdef int start(self, Exchange x) except -1:
         cdef GrpcEndpoint found = None
         cdef int code = self.code
         cdef str details = self.details
-        if not is_grpc(x.head):
+        cdef bint plain = is_grpc(x.head)
+        if not plain and not self.dialects.speaks(x):
             return refuse_media_type(self.refusals, x)
         if self.find is not None and binary_fields_valid(x.head):
             try:
@@ -354,6 +382,8 @@ cdef class GrpcFallback(Endpoint):
                 details = hidden(x, error, "Unexpected failure")
         if found is not None:
             return found.start(x)
+        if not plain:
+            return self.dialects.end(x, code, details)
         self.encoder.send_head(x, None, COMPRESSION_NONE)
         return self.encoder.send_end(x, code, details, None)
 
@@ -380,7 +410,7 @@ cdef class GrpcCall(Responder):
         if field is not NULL:
             self.compression = compression_named(head.at(field.value), field.value.size)
             if self.compression == COMPRESSION_UNKNOWN:
-                self.endpoint.encoder.send_accepted(x)
+                context.encoder.send_accepted(x)
                 context.end_call(CODE_UNIMPLEMENTED, "nobody here knows the compression of the messages")
                 return 0
         if not binary_fields_valid(head):

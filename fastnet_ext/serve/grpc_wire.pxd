@@ -34,8 +34,12 @@ cdef enum Compression:
     COMPRESSION_GZIP = 2
 
 
+# The value of grpc-accept-encoding, and of accept-encoding in Connect: the compressions that we know.
+cdef bytes ACCEPTED
+
+
 cdef class AnswerEncoder:
-    """Writes the answers of one dialect. Stateless: one serves all calls."""
+    """Writes the answers of one dialect. Where the dialect allows it, one serves all calls."""
 
     # The head, once per call, before anything else. `compression`: of the messages to come.
     cdef int send_head(self, Exchange x, list metadata, Compression compression) except -1
@@ -43,21 +47,28 @@ cdef class AnswerEncoder:
     cdef int send_message(self, Exchange x, bytes message, Compression compression) except -1
     # The end: status, its text (None or "": none) and trailing metadata (None: none).
     cdef int send_end(self, Exchange x, int code, str details, list metadata) except -1
+    # In place of send_head: a head that also names the compressions that we know.
+    cdef int send_accepted(self, Exchange x) except -1
 
 
 cdef class GrpcEncoder(AnswerEncoder):
     """gRPC over HTTP/2: the status stands in the trailers."""
 
-    cdef ResponseHead plain_head
-    cdef ResponseHead deflate_head
-    cdef ResponseHead gzip_head
+    cdef tuple heads                    # by Compression
     # With grpc-accept-encoding: for peers that compress in a way we do not know.
     cdef ResponseHead accepting_head
     # Trailers of a call without details and metadata. Shared: nobody changes it.
     cdef list ok_trailers
 
-    cdef int send_accepted(self, Exchange x) except -1
 
+# The heads of answers without metadata, by Compression: these fields, and grpc-encoding.
+cdef tuple heads_of(list fields)
+
+# A message with its prefix, compressed when told to. ValueError from 4 GiB on.
+cdef bytes framed_message(bytes message, Compression compression)
+
+# A status as the trailers have it.
+cdef list status_fields(int code, str details, list metadata)
 
 # Whether a request is gRPC with protobuf messages: application/grpc or application/grpc+proto.
 cdef bint is_grpc(HeaderBlock head) noexcept

@@ -25,7 +25,7 @@ __all__ = ["metadata_fields"]
 # The compressions in the numbers of grpc.Compression, as zlib's window bits: with a zlib or a gzip header.
 cdef tuple WINDOW_BITS = (0, 15, 31)
 
-cdef bytes ACCEPTED = b"identity,deflate,gzip"
+ACCEPTED = b"identity,deflate,gzip"
 
 # Names that frame messages or carry gRPC's own values: no handler's to send.
 cdef frozenset RESERVED = frozenset((
@@ -60,6 +60,42 @@ cdef class AnswerEncoder:
     cdef int send_end(self, Exchange x, int code, str details, list metadata) except -1:
         raise NotImplementedError
 
+    cdef int send_accepted(self, Exchange x) except -1:
+        raise NotImplementedError
+
+
+cdef tuple heads_of(list fields):
+    return (
+        ResponseHead(200, fields),
+        ResponseHead(200, [*fields, (b"grpc-encoding", b"deflate")]),
+        ResponseHead(200, [*fields, (b"grpc-encoding", b"gzip")]),
+    )
+
+
+cdef bytes framed_message(bytes message, Compression compression):
+    cdef bytes framed
+    cdef Py_ssize_t size
+    cdef char* to
+    if compression != COMPRESSION_NONE:
+        message = zlib.compress(message, wbits=WINDOW_BITS[<int>compression])
+    size = PyBytes_GET_SIZE(message)
+    if <uint64_t>size > 0xFFFFFFFF:
+        raise ValueError(f"a gRPC message has less than 4 GiB, not {size} bytes")
+    framed = PyBytes_FromStringAndSize(NULL, PREFIX_SIZE + size)
+    to = PyBytes_AS_STRING(framed)
+    write_message_prefix(to, FLAG_COMPRESSED if compression != COMPRESSION_NONE else 0, <uint32_t>size)
+    memcpy(to + PREFIX_SIZE, PyBytes_AS_STRING(message), size)
+    return framed
+
+
+cdef list status_fields(int code, str details, list metadata):
+    cdef list fields = [(b"grpc-status", b"%d" % code)]
+    if details:
+        fields.append((b"grpc-message", encode_details(details)))
+    if metadata:
+        fields += metadata
+    return fields
+
 
 @cython.final
 cdef class GrpcEncoder(AnswerEncoder):
@@ -67,56 +103,35 @@ cdef class GrpcEncoder(AnswerEncoder):
 
     def __init__(self):
         content_type = (b"content-type", b"application/grpc")
-        self.plain_head = ResponseHead(200, [content_type])
-        self.deflate_head = ResponseHead(200, [content_type, (b"grpc-encoding", b"deflate")])
-        self.gzip_head = ResponseHead(200, [content_type, (b"grpc-encoding", b"gzip")])
+        self.heads = heads_of([content_type])
         self.accepting_head = ResponseHead(200, [content_type, (b"grpc-accept-encoding", ACCEPTED)])
         self.ok_trailers = [(b"grpc-status", b"0")]
 
     cdef int send_head(self, Exchange x, list metadata, Compression compression) except -1:
-        cdef ResponseHead head = self.plain_head
-        if compression == COMPRESSION_GZIP:
-            head = self.gzip_head
-        elif compression == COMPRESSION_DEFLATE:
-            head = self.deflate_head
+        cdef ResponseHead head = <ResponseHead>self.heads[<int>compression]
         if metadata:
             head = ResponseHead(200, head.fields + metadata)
         return x.send_head(head, -1)
 
     cdef int send_accepted(self, Exchange x) except -1:
-        """A head that names the compressions that we know."""
         return x.send_head(self.accepting_head, -1)
 
     cdef int send_message(self, Exchange x, bytes message, Compression compression) except -1:
         cdef char small[PREFIX_SIZE + SMALL_MESSAGE]
         cdef bytes framed
-        cdef Py_ssize_t size
-        cdef char* to = small
-        cdef object owner = None
-        if compression != COMPRESSION_NONE:
-            message = zlib.compress(message, wbits=WINDOW_BITS[<int>compression])
-        size = PyBytes_GET_SIZE(message)
-        if <uint64_t>size > 0xFFFFFFFF:
-            raise ValueError(f"a gRPC message has less than 4 GiB, not {size} bytes")
-        if size > SMALL_MESSAGE:
-            framed = PyBytes_FromStringAndSize(NULL, PREFIX_SIZE + size)
-            to = PyBytes_AS_STRING(framed)
-            owner = framed
-        write_message_prefix(to, FLAG_COMPRESSED if compression != COMPRESSION_NONE else 0, <uint32_t>size)
-        memcpy(to + PREFIX_SIZE, PyBytes_AS_STRING(message), size)
-        return x.send_data(to, PREFIX_SIZE + size, owner)
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(message)
+        if compression != COMPRESSION_NONE or size > SMALL_MESSAGE:
+            framed = framed_message(message, compression)
+            return x.send_data(PyBytes_AS_STRING(framed), PyBytes_GET_SIZE(framed), framed)
+        write_message_prefix(small, 0, <uint32_t>size)
+        memcpy(small + PREFIX_SIZE, PyBytes_AS_STRING(message), size)
+        return x.send_data(small, PREFIX_SIZE + size, None)
 
     cdef int send_end(self, Exchange x, int code, str details, list metadata) except -1:
-        cdef list trailers
         x.outcome = code
         if code == CODE_OK and not details and not metadata:
             return x.end(self.ok_trailers)
-        trailers = [(b"grpc-status", b"%d" % code)]
-        if details:
-            trailers.append((b"grpc-message", encode_details(details)))
-        if metadata:
-            trailers += metadata
-        return x.end(trailers)
+        return x.end(status_fields(code, details, metadata))
 
 
 cdef bytes encode_details(str details):
