@@ -1,4 +1,4 @@
-"""``fastnet run``, ``fastnet config`` and ``fastnet routes``."""
+"""``fastnet run``, ``fastnet config``, ``fastnet routes`` and ``fastnet proto``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fastnet.app import App
 from fastnet.cli.flags import Parser, UsageError, add_flags, flag_of, told_by_flags
 from fastnet.cli.load import AppFailed, LoadError, Target, load_app
 from fastnet.cli.probe import load_for_worker, settings_of
+from fastnet.cli.proto import add_proto_command
 from fastnet.cli.show import as_json, as_toml
 from fastnet.routing import ResolvedRoute
 from fastnet.server import Config, ConfigError, StartError, preloaded, run, supervise_from_the_start, supervises
@@ -65,6 +66,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         command.set_defaults(function=function)
         add_flags(command)
         made[name] = command
+    made["proto"] = add_proto_command(commands)
     made["config"].add_argument("--json", action="store_true", help="as JSON")
     made["config"].add_argument("--changed", action="store_true", help="only what is not a default")
     options, unknown = parser.parse_known_args(arguments)
