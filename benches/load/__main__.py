@@ -5,21 +5,36 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from benches.load import latency, load, machine, memory, peers, report, restart, routes, switches, workers
+from benches.load import latency, load, machine, memory, peers, report, restart, routes, switches, versions, workers
 from benches.load.processes import raise_file_limit
 from benches.load.report import Section
 from benches.load.runner import Plan
-from benches.load.scenarios import ALL, ASGI, BY_NAME, TLS, Scenario
+from benches.load.scenarios import ALL, ASGI, BY_NAME, GRPC, TLS, Scenario
 from benches.load.servers import catalog
 
-KINDS = ("scenarios", "memory", "routes", "latency", "switches", "workers", "restart")
+KINDS = (
+    "scenarios",
+    "memory",
+    "connections",
+    "routes",
+    "methods",
+    "versions",
+    "latency",
+    "switches",
+    "workers",
+    "restart",
+)
+HTTP2 = ("methods", "versions", "connections")
+"""What ``grpc`` asks beside its scenarios."""
 PRODUCTION = ("tls", "switches", "workers", "restart")
 """What TLS, limits, logs and workers cost."""
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benches.load", description=__doc__)
-    parser.add_argument("what", nargs="?", default="scenarios", choices=(*KINDS, "tls", "asgi", "production", "all"))
+    parser.add_argument(
+        "what", nargs="?", default="scenarios", choices=(*KINDS, "tls", "asgi", "grpc", "production", "all")
+    )
     parser.add_argument("--scenarios", default="all", help=f"some of {','.join(BY_NAME)}, or all")
     parser.add_argument("--servers", default=None, help=f"some of {','.join(catalog.BY_NAME)}, or all")
     parser.add_argument("--reps", type=int, default=None, help="repetitions (5; 2 when quick)")
@@ -57,15 +72,22 @@ def _measure(options: argparse.Namespace, cores: machine.Cores) -> list[Section]
         "tls": lambda: scenarios(TLS),
         "asgi": lambda: scenarios(ASGI),
         "memory": lambda: memory.run(options.servers, plan, quick=quick),
-        "routes": lambda: routes.run(options.servers, plan, quick=quick),
+        "routes": lambda: routes.run(routes.ROUTES, options.servers, plan, quick=quick),
+        "methods": lambda: routes.run(routes.METHODS, options.servers, plan, quick=quick),
+        "versions": lambda: versions.run(plan),
+        "connections": lambda: memory.run_http2(options.servers, plan, quick=quick),
         "latency": lambda: latency.run(options.servers, plan, quick=quick),
         "switches": lambda: switches.run(replace(plan, seconds=1), quick=quick),
         "workers": lambda: workers.run(plan, quick=quick),
         "restart": lambda: restart.run(plan, quick=quick),
     }
+    if options.what == "grpc":
+        asked = scenarios(GRPC)
+        options.servers = None  # each kind has servers of its own
+        return [*asked, *(section for kind in HTTP2 for section in kinds[kind]())]
     if options.what not in ("all", "production"):
         return kinds[options.what]()
-    options.servers = None  # each kind has servers of its own
+    options.servers = None
     chosen = KINDS if options.what == "all" else PRODUCTION
     return [section for kind in chosen for section in kinds[kind]()]
 

@@ -3,47 +3,94 @@
 import re
 import resource
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from benches.load import peers
 from benches.load.client import WrongAnswer
 from benches.load.machine import Place, on_core
-from benches.load.scenarios import Scenario
+from benches.load.scenarios import Expected, Request, Scenario
 from benches.load.wrk import GRACE, Load, LoadFailed
 
 SECONDS = 10.0
 """What one checked answer may take."""
 
-_STATUS = re.compile(r"recv \(stream_id=\d+\) :status: (\d+)")
 _REQUESTS = re.compile(
     r"^requests: .* (\d+) done, \d+ succeeded, (\d+) failed, (\d+) errored, (\d+) timeout", re.MULTILINE
 )
-_TYPE = re.compile(r"recv \(stream_id=\d+\) content-type: (.*)")
+_FRAME = re.compile(r"recv (DATA) frame|recv \(stream_id=\d+\) (:?[^:\n]+): ([^\n]*)")
+GRPC_SUBTYPE = "+proto"
+"""``application/grpc`` and ``application/grpc+proto`` say the same, and servers differ in which they send."""
 
 
-def _url(port: int, scenario: Scenario, scheme: str) -> str:
-    return f"{scheme}://127.0.0.1:{port}{scenario.request.path}"
+@contextmanager
+def _options(request: Request) -> Iterator[list[str]]:
+    """What nghttp and h2load are told of a request's fields and body; with a body, both ask by POST."""
+    options = [f"--header={name.lower()}: {value}" for name, value in request.headers]
+    if not request.body:
+        yield options
+        return
+    with tempfile.NamedTemporaryFile() as body:
+        body.write(request.body)
+        body.flush()
+        yield [*options, f"--data={body.name}"]
 
 
-def check(port: int, scenario: Scenario, scheme: str, rounds: int) -> int:
-    """Ask ``rounds`` times with nghttp and compare status, media type and body; returns the body's size in bytes.
+def check(port: int, scenario: Scenario, scheme: str, rounds: int, *, live: bool = True) -> int:
+    """Ask the scenario's request ``rounds`` times and, if ``live``, its probes once; compare status, media type, body
+    and trailers. Returns the body's size in bytes.
 
     Raises WrongAnswer, or NotAvailable without nghttp.
     """
     peers.require_command("nghttp")
-    url = _url(port, scenario, scheme)
-    expected = scenario.expected
-    body = _output(["nghttp", "--no-verify-peer", url])
-    if body != expected.body:
-        raise WrongAnswer(f"{url}: body {body[:120]!r} instead of {expected.body!r}")
+    _require_body(port, scenario.request, scenario.expected, scheme)
     for _ in range(rounds):
-        told = _output(["nghttp", "--verbose", "--null-out", "--no-verify-peer", "--color", url]).decode("latin-1")
-        told = re.sub(r"\x1b\[[0-9;]*m", "", told)
-        status, kind = _STATUS.search(told), _TYPE.search(told)
-        if status is None or int(status[1]) not in expected.statuses:
-            raise WrongAnswer(f"{url}: status {status and status[1]} by HTTP/2")
-        if kind is None or kind[1].strip() != expected.content_type:
-            raise WrongAnswer(f"{url}: content type {kind and kind[1]} by HTTP/2")
-    return len(expected.body or b"")
+        _require_fields(port, scenario.request, scenario.expected, scheme)
+    for probe in scenario.probes if live else ():
+        _require_body(port, probe.request, probe.expected, scheme)
+        _require_fields(port, probe.request, probe.expected, scheme)
+    return len(scenario.expected.body or b"")
+
+
+def _require_body(port: int, request: Request, expected: Expected, scheme: str) -> None:
+    url = f"{scheme}://127.0.0.1:{port}{request.path}"
+    with _options(request) as options:
+        body = _output(["nghttp", "--no-verify-peer", *options, url])
+    if body != expected.body:
+        # A call that fails has no body, and says why in its trailers.
+        _require_fields(port, request, expected, scheme)
+        raise WrongAnswer(f"{url}: body {body[:120]!r} instead of {(expected.body or b'')[:120]!r}")
+
+
+def _require_fields(port: int, request: Request, expected: Expected, scheme: str) -> None:
+    url = f"{scheme}://127.0.0.1:{port}{request.path}"
+    with _options(request) as options:
+        told = _output(["nghttp", "--verbose", "--null-out", "--no-verify-peer", "--color", *options, url])
+    head, trailers = fields(told.decode("latin-1"))
+    if not head.get(":status", "").isdigit() or int(head[":status"]) not in expected.statuses:
+        raise WrongAnswer(f"{url}: status {head.get(':status')} by HTTP/2")
+    kind = head.get("content-type", "").removesuffix(GRPC_SUBTYPE)
+    if kind != expected.content_type:
+        raise WrongAnswer(f"{url}: content type {head.get('content-type')} by HTTP/2")
+    for name, value in expected.trailers:
+        if trailers.get(name) != value:
+            # Without a body, what would be trailers stands in the head.
+            found = trailers or {field: text for field, text in head.items() if field.startswith("grpc-")}
+            raise WrongAnswer(f"{url}: trailers {found} instead of {name} {value}")
+
+
+def fields(told: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The fields before and after the answer's DATA frames in what nghttp tells in detail."""
+    before: dict[str, str] = {}
+    after: dict[str, str] = {}
+    current = before
+    for frame, name, value in _FRAME.findall(re.sub(r"\x1b\[[0-9;]*m", "", told)):
+        if frame:
+            current = after
+        else:
+            current[name] = value.strip()
+    return before, after
 
 
 def _output(argv: list[str]) -> bytes:
@@ -60,10 +107,11 @@ def run(port: int, scenario: Scenario, scheme: str, seconds: float, *, core: Pla
     """
     whole = max(1, round(seconds))
     argv = ["h2load", "--threads", "1", "--clients", str(scenario.connections), "--duration", str(whole)]
-    argv += ["--max-concurrent-streams", str(scenario.depth), _url(port, scenario, scheme)]
+    argv += ["--max-concurrent-streams", str(scenario.depth)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     try:
-        with on_core(core):
+        with _options(scenario.request) as options, on_core(core):
+            argv += [*options, f"{scheme}://127.0.0.1:{port}{scenario.request.path}"]
             finished = subprocess.run(argv, capture_output=True, text=True, timeout=whole + GRACE, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise LoadFailed(f"h2load: {error}") from error

@@ -16,11 +16,13 @@ from benches.load.report import Section, Verdict
 from benches.load.runner import Plan
 from benches.load.scenarios import BY_NAME
 from benches.load.servers import catalog
-from benches.load.swarm import Swarm
+from benches.load.swarm import Http2Swarm, Swarm
 from benches.load.targets import SUBJECT
 
 SCENARIO = BY_NAME["hello"]
+SCENARIO_HTTP2 = BY_NAME["h2c"]
 IDLE_LIMIT_KIB = 3.0
+IDLE_HTTP2_LIMIT_KIB = 12.0
 GROWTH_LIMIT_KIB = 128.0
 """An allocator moves by some pages either way; one leaked byte per request would be 98 KiB, a leaked object 5 MiB."""
 
@@ -55,12 +57,12 @@ def settled(process: Process) -> int:
     return last
 
 
-def idle_bytes(process: Process, port: int, connections: int) -> float:
+def idle_bytes(process: Process, port: int, connections: int, swarm_of: type[Swarm] = Swarm) -> float:
     """Resident bytes that one more keep-alive connection costs after its first answer."""
-    with Swarm(port, SCENARIO.request, WARM_UP_CONNECTIONS):
+    with swarm_of(port, SCENARIO.request, WARM_UP_CONNECTIONS):
         pass
     before = settled(process)
-    with Swarm(port, SCENARIO.request, connections) as swarm:
+    with swarm_of(port, SCENARIO.request, connections) as swarm:
         after = settled(process)
         swarm.require_open()
     return (after - before) / connections
@@ -124,6 +126,43 @@ def run(names: str | None, plan: Plan, *, quick: bool) -> list[Section]:
     section.data = {
         result.server.name: {"idle": result.idle, "growth": result.growth, "fault": result.fault} for result in results
     }
+    return [section]
+
+
+def run_http2(names: str | None, plan: Plan, *, quick: bool) -> list[Section]:
+    """What an idle HTTP/2 connection holds, in servers that speak it in cleartext."""
+    servers = [server for server in catalog.choose(names or "all") if SCENARIO_HTTP2.name in server.scenarios]
+    connections = 500 if quick else 5_000
+    section = Section(
+        "connections: resident, per idle HTTP/2 connection",
+        ["server", "fresh MiB", "KiB/connection", "remark"],
+        notes=[f"{connections:,} connections that made one request each; median of fresh processes"],
+    )
+    gc.disable()  # ours, with thousands of sockets alive
+    for server in servers:
+        print(f"measuring HTTP/2 connections of {server.name} …", flush=True)
+        result = MemoryResult(server)
+        try:
+            for _ in range(1 if quick else 3):
+                with ExitStack() as stack:
+                    standing = runner.start(stack, server, SCENARIO_HTTP2, plan.cores)
+                    result.resident = settled(standing.process)
+                    result.idle.append(idle_bytes(standing.process, standing.port, connections, Http2Swarm))
+        except (peers.NotAvailable, ServerFailed) as error:
+            result.fault = f"not available: {error}"
+        except client.WrongAnswer as error:
+            result.fault = f"disqualified: {error}"
+        idle = "–" if result.fault else f"{statistics.median(result.idle) / 1024:.2f}"
+        section.rows.append([server.title, f"{result.resident / 2**20:.1f}", idle, result.fault])
+        section.data[server.name] = {"idle": result.idle, "fault": result.fault}
+        if result.fault:
+            section.failed.append(server.name)
+        if server.name == SUBJECT:
+            measured = None if result.fault else statistics.median(result.idle) / 1024
+            remark = result.fault.partition(":")[0]
+            text = "connections: idle HTTP/2 connection"
+            section.verdicts = [Verdict(text, IDLE_HTTP2_LIMIT_KIB, measured, " KiB", remark=remark)]
+    gc.enable()
     return [section]
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 HOME = HERE / ".peers"
 REQUIREMENTS = HERE / "peers.txt"
+PROTO = HERE.parents[1] / "proto"
 INSTALL_SECONDS = 900
 SYSTEM_PACKAGES = {
     "wrk": "wrk",
@@ -147,6 +148,23 @@ def install_system_packages() -> None:
         )
         if finished.returncode != 0:
             print(f"{' '.join(argv)} failed: {finished.stderr[-300:]}", file=sys.stderr)
+
+
+@functools.cache
+def generated() -> Path:
+    """The folder of what protoc makes of proto/greeter.proto: the pinned protoc, or without it our own environment's.
+
+    Raises NotAvailable with its complaint.
+    """
+    interpreter = str(python()) if "grpcio-tools" in _record().get("installed", {}) else sys.executable
+    target = HOME / "generated"
+    target.mkdir(parents=True, exist_ok=True)
+    argv = [interpreter, "-m", "grpc_tools.protoc", f"-I{PROTO}", f"--python_out={target}"]
+    argv += [f"--grpc_python_out={target}", "greeter.proto"]
+    finished = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    if finished.returncode != 0:
+        raise NotAvailable(f"greeter.proto does not compile: {finished.stderr[-300:]}")
+    return target
 
 
 @functools.cache

@@ -33,6 +33,12 @@ def _handshakes(port: int, scenario: Scenario, live: bool, rounds: int) -> int:
     return len(scenario.expected.body or b"")
 
 
+_CLEARTEXT = Protocol(
+    lambda port, scenario, live, rounds: h2load.check(port, scenario, "http", rounds, live=live),
+    lambda port, scenario, seconds, core: h2load.run(port, scenario, "http", seconds, core=core),
+)
+"""HTTP/2 by prior knowledge."""
+
 BY_NAME = {
     "http1": Protocol(_http1, lambda port, scenario, seconds, core: wrk.run(port, scenario, seconds, core=core)),
     "https1": Protocol(
@@ -46,12 +52,10 @@ BY_NAME = {
         tls=True,
     ),
     "h2": Protocol(
-        lambda port, scenario, live, rounds: h2load.check(port, scenario, "https", rounds),
+        lambda port, scenario, live, rounds: h2load.check(port, scenario, "https", rounds, live=live),
         lambda port, scenario, seconds, core: h2load.run(port, scenario, "https", seconds, core=core),
         tls=True,
     ),
-    "h2c": Protocol(
-        lambda port, scenario, live, rounds: h2load.check(port, scenario, "http", rounds),
-        lambda port, scenario, seconds, core: h2load.run(port, scenario, "http", seconds, core=core),
-    ),
+    "h2c": _CLEARTEXT,
+    "grpc": _CLEARTEXT,
 }

@@ -39,6 +39,8 @@ class Expected:
     statuses: frozenset[int]
     content_type: str | None = None
     body: bytes | None = None
+    trailers: tuple[tuple[str, str], ...] = ()
+    """Fields that must come after the body."""
 
 
 def answer(status: int, content_type: str, body: bytes) -> Expected:
@@ -270,6 +272,91 @@ ASGI = (
 )
 """One ASGI application under each server, in one environment: what differs is the server."""
 
+MESSAGES = 1000
+
+
+def framed(message: bytes) -> bytes:
+    """A gRPC message that is not compressed, with its five bytes before it."""
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def text_field(text: str) -> bytes:
+    """The only field of HelloRequest and HelloReply, number 1, as protobuf writes a text of less than 128 bytes."""
+    return b"\x0a" + len(text.encode()).to_bytes(1, "big") + text.encode()
+
+
+def _call(name: str, method: str = "SayHello", service: str = "greeter.Greeter") -> Request:
+    fields = (("content-type", "application/grpc"), ("te", "trailers"))
+    return Request(f"/{service}/{method}", "POST", fields, framed(text_field(name)))
+
+
+def _replies(*texts: str) -> Expected:
+    body = b"".join(framed(text_field(text)) for text in texts)
+    return replace(answer(200, "application/grpc", body), trailers=(("grpc-status", "0"),))
+
+
+def unary(name: str, title: str, connections: int, depth: int, request: Request | None = None) -> Scenario:
+    """A call of SayHello, or of another method that answers like it."""
+    asked = request or _call("Ada")
+    probes = (
+        Probe(replace(asked, body=framed(text_field("Grace Hopper"))), _replies("Hello, Grace Hopper!")),
+        Probe(replace(asked, body=framed(b"")), _replies("Hello, !")),
+    )
+    return Scenario(
+        name,
+        title,
+        asked,
+        _replies("Hello, Ada!"),
+        probes,
+        connections=connections,
+        depth=depth,
+        protocol="grpc",
+        baseline="nginx",
+    )
+
+
+def last_method(count: int) -> Scenario:
+    """The last of ``count`` further methods that a server is told to register."""
+    request = _call("Ada", f"Method{count - 1}", "bench.Many")
+    return unary(f"grpc-methods-{count}", "the last method of so many", 4, 32, request)
+
+
+def _stream(name: str) -> Expected:
+    return _replies(*(f"{number}: {name}" for number in range(MESSAGES)))
+
+
+def _both(scenario: Scenario, over_h2: str, streams: int, connections: int) -> tuple[Scenario, Scenario]:
+    """A request by HTTP/1.1, and the same in cleartext HTTP/2."""
+    by_h2 = replace(scenario, name=over_h2, protocol="h2c", connections=connections, depth=streams)
+    return scenario, by_h2
+
+
+VERSIONS = (
+    _both(PLAIN[0], "h2c-hello", 32, 1),
+    _both(
+        replace(_upload(1024 * KIB, 8), name="upload", title="POST of 1 MiB, read whole", application=""),
+        "h2c-upload",
+        1,
+        8,
+    ),
+)
+"""Pairs for ``versions.py``: as many requests at once by either version."""
+
+GRPC = (
+    unary("grpc-8x1", "gRPC unary SayHello, one call at a time on each connection", 8, 1),
+    unary("grpc-4x32", "gRPC unary SayHello, 32 calls at once on each connection", 4, 32),
+    Scenario(
+        "grpc-stream",
+        f"gRPC server streaming, {MESSAGES:,} small messages a call",
+        _call("Ada", "SayHelloStream"),
+        _stream("Ada"),
+        (Probe(_call("Grace", "SayHelloStream"), _stream("Grace")),),
+        connections=2,
+        protocol="grpc",
+        baseline="grpc-aio",
+    ),
+)
+
 WORK_TURNS = 4500
 WORK = Scenario(
     "work",
@@ -280,5 +367,5 @@ WORK = Scenario(
 )
 """For what is measured in requests a second: a load generator takes little of the machine beside it."""
 
-ALL = (*PLAIN, *TLS, *ASGI)
+ALL = (*PLAIN, *TLS, *ASGI, *GRPC)
 BY_NAME = {scenario.name: scenario for scenario in ALL}

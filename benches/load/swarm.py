@@ -29,8 +29,7 @@ class Swarm:
     """``count`` connections, each with one answered request behind it; a context manager."""
 
     def __init__(self, port: int, request: Request, count: int) -> None:
-        self._wire = request.wire(port)
-        self._template = Template(port, request)
+        self._prepare(port, request)
         self._sockets: list[socket.socket] = []
         try:
             for _ in range(count):
@@ -41,8 +40,11 @@ class Swarm:
             self.close()
             raise
 
-    @staticmethod
-    def _open(port: int) -> socket.socket:
+    def _prepare(self, port: int, request: Request) -> None:
+        self._wire = request.wire(port)
+        self._template = Template(port, request)
+
+    def _open(self, port: int) -> socket.socket:
         try:
             sock = socket.create_connection(("127.0.0.1", port), TIMEOUT)
         except OSError as error:
@@ -97,3 +99,81 @@ class Swarm:
             finally:
                 sock.settimeout(TIMEOUT)
             raise WrongAnswer("an idle connection was closed" if not data else "bytes nobody asked for")
+
+
+class Http2Swarm(Swarm):
+    """The same by HTTP/2 in cleartext: a GET without fields of its own, the answer's body compared."""
+
+    _DATA, _HEADERS, _SETTINGS = 0, 1, 4
+    _END_STREAM, _ACK, _END_HEADERS = 1, 1, 4
+
+    def _prepare(self, port: int, request: Request) -> None:
+        authority = f"127.0.0.1:{port}".encode()
+        # RFC 7541, appendix A and 6.2.2: GET and http by index, path and authority as literals that nobody keeps.
+        path = request.path.encode()
+        self._block = b"\x82\x86\x04%c%b\x01%c%b" % (len(path), path, len(authority), authority)
+        self._stream = 1
+        self._body = b""
+        sock = self._open(port)
+        try:
+            self._body = self._ask(sock, 1)
+        finally:
+            sock.close()
+
+    def _open(self, port: int) -> socket.socket:
+        sock = super()._open(port)
+        try:
+            sock.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + self._frame(self._SETTINGS, 0, 0))
+            # Ours acknowledged and theirs read: nothing is on its way when a connection is idle.
+            waiting = {0, self._ACK}
+            while waiting:
+                kind, flags, _, _ = self._next(sock)
+                if kind == self._SETTINGS:
+                    waiting.discard(flags & self._ACK)
+            sock.sendall(self._frame(self._SETTINGS, self._ACK, 0))
+        except OSError as error:
+            sock.close()
+            raise WrongAnswer(f"{type(error).__name__}: {error}") from error
+        return sock
+
+    @staticmethod
+    def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+        return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+    @staticmethod
+    def _exactly(sock: socket.socket, size: int) -> bytes:
+        found = b""
+        while len(found) < size:
+            more = sock.recv(size - len(found))
+            if not more:
+                raise WrongAnswer(f"connection closed after {found[:200]!r}")
+            found += more
+        return found
+
+    def _next(self, sock: socket.socket) -> tuple[int, int, int, bytes]:
+        """Kind, flags, stream and payload of the next frame."""
+        head = self._exactly(sock, 9)
+        payload = self._exactly(sock, int.from_bytes(head[:3], "big"))
+        return head[3], head[4], int.from_bytes(head[5:], "big"), payload
+
+    def _ask(self, sock: socket.socket, stream: int) -> bytes:
+        """The body of the answer to one request."""
+        flags = self._END_STREAM | self._END_HEADERS
+        sock.sendall(self._frame(self._HEADERS, flags, stream, self._block))
+        body = b""
+        while True:
+            kind, flags, of, payload = self._next(sock)
+            if of == stream and kind == self._DATA:
+                body += payload
+            if of == stream and kind in (self._DATA, self._HEADERS) and flags & self._END_STREAM:
+                return body
+
+    def _round(self, sockets: Sequence[socket.socket]) -> None:
+        # Every round takes a new stream on each of its connections: odd, and higher than any before.
+        stream, self._stream = self._stream, self._stream + 2
+        try:
+            for sock in sockets:
+                if (body := self._ask(sock, stream)) != self._body:
+                    raise WrongAnswer(f"{body[:200]!r} instead of {self._body[:200]!r}")
+        except OSError as error:
+            raise WrongAnswer(f"{type(error).__name__}: {error}") from error

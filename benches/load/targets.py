@@ -101,6 +101,15 @@ def of_scenarios(results: Results, scenarios: Sequence[str]) -> dict[str, list[V
         ],
         "tls": [_ratio(results, "tls", "nginx", 1.3, "to nginx")],
         "handshakes": [_ratio(results, "handshakes", "nginx", 1.3, "to nginx")],
+        "grpc-8x1": [
+            _ratio(results, "grpc-8x1", "grpc-aio", 1 / 9, "to grpc.aio"),
+            _ratio(results, "grpc-8x1", "nginx", 1.3, "to nginx"),
+        ],
+        "grpc-4x32": [
+            _ratio(results, "grpc-4x32", "grpc-aio", 1 / 12, "to grpc.aio"),
+            _ratio(results, "grpc-4x32", "nginx", 1.4, "to nginx"),
+        ],
+        "grpc-stream": [_ratio(results, "grpc-stream", "grpc-aio", 0.1, "per message, to grpc.aio")],
     }
     verdicts |= {scenario.name: _asgi(results, scenario.name) for scenario in ASGI}
     return {name: verdicts.get(name, []) for name in scenarios}

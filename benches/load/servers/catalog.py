@@ -9,7 +9,7 @@ from benches.load import peers
 from benches.load.certificate import Certificate
 from benches.load.machine import Place
 from benches.load.processes import Process
-from benches.load.scenarios import ASGI, Scenario
+from benches.load.scenarios import ASGI, GRPC, Scenario
 
 APPS = Path(__file__).resolve().parent
 ROOT = APPS.parents[2]
@@ -21,6 +21,8 @@ EVERY = HELLO | {"typed", "post"}
 HTTPS = frozenset({"tls", "handshakes"})
 HTTP2 = frozenset({"h2", "h2c"})
 GREETINGS = frozenset({"asgi", "asgi-browser"})
+UNARY = frozenset({"grpc-8x1", "grpc-4x32"})
+CALLS = frozenset(scenario.name for scenario in GRPC)
 FIXED = GREETINGS | {"asgi-out-64k", "asgi-out-1024k"}
 """What a server of fixed bytes can answer of an application's scenarios."""
 APPLICATIONS = frozenset(scenario.name for scenario in ASGI)
@@ -47,8 +49,17 @@ http {{
             default_type "text/plain; charset=utf-8";
             return 200 "Hello, World!";
         }}
-    }}
+{call}    }}
 }}
+"""
+
+
+# A call answered with fixed bytes: no protobuf, no gRPC, all else that HTTP/2 asks of a server.
+NGINX_CALL = """        location = {path} {{
+            default_type application/grpc;
+            add_trailer grpc-status 0;
+            return 200 "{body}";
+        }}
 """
 
 
@@ -91,6 +102,9 @@ class Server:
         if launch.scenario.application:
             # An application meets the same packages under each server.
             env["PYTHONPATH"] = str(peers.packages())
+        elif launch.scenario.protocol == "grpc":
+            # Messages too: one grpcio, one protobuf, one protoc.
+            env["PYTHONPATH"] = f"{peers.generated()}:{peers.packages()}"
         return Process(self.command(launch), core=core, cwd=self.cwd, env=env)
 
 
@@ -121,17 +135,24 @@ def _nginx(launch: Launch) -> list[str]:
         options = " ssl"
         tls = f"        ssl_certificate {launch.tls.cert};\n        ssl_certificate_key {launch.tls.key};\n"
         tls += "        ssl_protocols TLSv1.2 TLSv1.3;\n"
-    if launch.scenario.protocol in ("h2", "h2c"):
+    call = ""
+    if launch.scenario.protocol in ("h2", "h2c", "grpc"):
         options += " http2"
+    if launch.scenario.protocol == "grpc":
+        body = (launch.scenario.expected.body or b"").decode("latin-1")
+        call = NGINX_CALL.format(path=launch.scenario.request.path, body=body)
     config.write_text(
-        NGINX.format(scratch=launch.scratch, port=launch.port, idle=IDLE_SECONDS, options=options, tls=tls)
+        NGINX.format(scratch=launch.scratch, port=launch.port, idle=IDLE_SECONDS, options=options, tls=tls, call=call),
+        encoding="latin-1",
+        newline="",
     )
     return ["nginx", "-p", str(launch.scratch), "-c", str(config)]
 
 
 def _fastnet(module: str) -> Callable[[Launch], list[str]]:
     def command(launch: Launch) -> list[str]:
-        app = f"benches.load.servers.{launch.scenario.application or module}:app"
+        named = "grpc_fastnet_app" if launch.scenario.protocol == "grpc" else launch.scenario.application or module
+        app = f"benches.load.servers.{named}:app"
         argv = [sys.executable, "-m", "fastnet", "run", app, "--host", "127.0.0.1", "--port", str(launch.port)]
         if launch.scenario.application:
             argv += ["--interface", "asgi"]
@@ -150,6 +171,8 @@ def _uvicorn(module: str, http: str) -> Callable[[Launch], list[str]]:
         argv += ["--no-access-log", "--log-level", "warning", "--no-server-header", "--no-proxy-headers"]
         if launch.tls is not None:
             argv += ["--ssl-certfile", str(launch.tls.cert), "--ssl-keyfile", str(launch.tls.key)]
+        if launch.scenario.protocol == "grpc":
+            argv.append("--http2")
         return [*argv, "--backlog", "4096", "--timeout-keep-alive", IDLE_SECONDS]
 
     return command
@@ -175,7 +198,7 @@ FASTNET = Server(
     "fastnet",
     "fastnet",
     _fastnet("fastnet_app"),
-    EVERY | HTTPS | HTTP2 | APPLICATIONS,
+    EVERY | HTTPS | HTTP2 | APPLICATIONS | CALLS,
     cwd=ROOT,
     routes=True,
     streams=True,
@@ -186,7 +209,13 @@ PRELOADED = replace(FASTNET, title="fastnet, with grpcio imported", command=_fas
 ALL = (
     FLOOR,
     FASTNET,
-    Server("nginx", "nginx, fixed answer", _nginx, HELLO | HTTPS | HTTP2 | GREETINGS),
+    Server(
+        "nginx",
+        "nginx, fixed answer",
+        _nginx,
+        HELLO | HTTPS | HTTP2 | GREETINGS | UNARY,
+        live=False,
+    ),
     Server("socketify", "socketify, def handlers", _script("socketify_app.py"), EVERY, needs=("socketify",)),
     Server(
         "uvicorn",
@@ -237,6 +266,30 @@ ALL = (
         EVERY,
         routes=True,
         needs=("fastapi", "uvicorn", "httptools", "uvloop", "pydantic"),
+    ),
+    Server(
+        "grpc-aio",
+        "grpc.aio on uvloop",
+        _script("grpc_aio_app.py"),
+        CALLS,
+        routes=True,
+        needs=("grpcio", "protobuf", "uvloop"),
+    ),
+    Server("grpc-sync", "grpcio, synchronous", _script("grpc_sync_app.py"), CALLS, needs=("grpcio", "protobuf")),
+    Server("grpclib", "grpclib on uvloop", _script("grpclib_app.py"), CALLS, needs=("grpclib", "protobuf", "uvloop")),
+    Server(
+        "connectrpc",
+        "connectrpc on uvicorn, zttp, uvloop",
+        _uvicorn("connectrpc_app", "zttp"),
+        CALLS,
+        needs=("connectrpc", "protobuf", "uvicorn", "zttp", "uvloop"),
+    ),
+    Server(
+        "grpc-asgi",
+        "gRPC by hand in ASGI on uvicorn, zttp, uvloop",
+        _uvicorn("grpc_asgi_app", "zttp"),
+        CALLS,
+        needs=("protobuf", "uvicorn", "zttp", "uvloop"),
     ),
 )
 

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import AsyncIterator
+from hashlib import sha256
 from typing import Annotated
 
 import msgspec
 
 from benches.load.scenarios import WORK_TURNS
-from fastnet import App
+from fastnet import App, Request
 
 CHUNK = bytes(65536)
 CHUNKS = 15259  # 1 GB, rounded up to whole chunks
@@ -32,6 +33,16 @@ async def read_user(id: int, verbose: bool = False) -> dict[str, object]:
 @app.post("/users", status_code=201)
 async def create_user(user: User) -> User:
     return user
+
+
+@app.post("/length")
+async def length(request: Request) -> str:
+    return str(len(await request.body()))
+
+
+@app.post("/digest")
+async def digest(request: Request) -> str:
+    return sha256(await request.body()).hexdigest()
 
 
 @app.get("/work")
