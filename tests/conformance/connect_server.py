@@ -5,6 +5,7 @@ tells where; one message each, with its length in four bytes before it. PROTOS i
 """
 
 import asyncio
+import importlib
 import signal
 import sys
 import tempfile
@@ -22,8 +23,9 @@ from tests.loops import new_loop
 
 sys.path.insert(0, sys.argv[1])
 
-from connectrpc.conformance.v1 import server_compat_pb2, service_pb2  # type: ignore
-from status_pb2 import Status
+service_pb2 = importlib.import_module("connectrpc.conformance.v1.service_pb2")
+server_compat_pb2 = importlib.import_module("connectrpc.conformance.v1.server_compat_pb2")
+Status: Any = importlib.import_module("status_pb2").Status
 
 SERVICE = "connectrpc.conformance.v1.ConformanceService"
 DETAILS = "grpc-status-details-bin"
