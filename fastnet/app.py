@@ -107,7 +107,8 @@ class App(Routes):
         self._serving = False
         self._prepared: Dispatcher | None = None
         self._ready = True
-        self.shutting_down = False
+        self._shutting_down = False
+        self._state_observers: list[Callable[[], None]] = []
         self._hosted = Hosted(self)
         super().__init__(dependencies=dependencies, middleware=middleware)
 
@@ -198,6 +199,25 @@ class App(Routes):
     @ready.setter
     def ready(self, value: bool) -> None:
         self._ready = bool(value)
+        self._state_changed()
+
+    @property
+    def shutting_down(self) -> bool:
+        """Whether the server stops: set when it begins to drain."""
+        return self._shutting_down
+
+    @shutting_down.setter
+    def shutting_down(self, value: bool) -> None:
+        self._shutting_down = bool(value)
+        self._state_changed()
+
+    def on_state_change(self, callback: Callable[[], None]) -> None:
+        """Call ``callback()``, in whichever thread that is, after ``ready`` or ``shutting_down`` was set."""
+        self._state_observers.append(callback)
+
+    def _state_changed(self) -> None:
+        for callback in self._state_observers:
+            callback()
 
     def admin_app(self, server: Server) -> App:
         """The app that a server's admin listeners serve."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
+from fastnet.grpc.pools import find_service, protobuf
 from fastnet_ext.serve.connect import Transcoder
 
 __all__ = ["transcoder_for"]
@@ -14,23 +14,19 @@ def transcoder_for(path: str) -> Transcoder | None:
     """What makes JSON of a method's messages, and messages of JSON.
 
     ``path`` is "/package.Service/Method". None when protobuf does not know the method: its ``_pb2`` module
-    was not imported, or its messages are not protobuf's.
+    was not imported, or its messages are not protobuf's. ``ImportError`` without the extra ``grpc``.
     """
-    try:
-        pool = importlib.import_module("google.protobuf.descriptor_pool").Default()
-    except ImportError:
-        return None
     service, _, name = path.removeprefix("/").rpartition("/")
     try:
-        method = pool.FindServiceByName(service).methods_by_name[name]
+        method = find_service(service).methods_by_name[name]
     except KeyError:
         return None
-    message_class = importlib.import_module("google.protobuf.message_factory").GetMessageClass
+    message_class = protobuf("message_factory").GetMessageClass
     return _transcoder(message_class(method.input_type), message_class(method.output_type))
 
 
 def _transcoder(request_type: Any, reply_type: Any) -> Transcoder:
-    json_format = importlib.import_module("google.protobuf.json_format")
+    json_format = protobuf("json_format")
 
     def request_from_json(data: bytes) -> bytes:
         try:

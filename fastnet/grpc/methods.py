@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from fastnet.endpoints import plain_endpoint
 from fastnet.grpc.errors import status_of
 from fastnet.grpc.json_form import transcoder_for
+from fastnet.grpc.pools import find_service, protobuf
 from fastnet.handlers import build_plan
 from fastnet.http.errors import HTTPException
 from fastnet.signatures import HandlerError, kind_of
@@ -96,26 +97,19 @@ def grpcio() -> Any:
         raise ImportError(EXTRA) from error
 
 
-def _protobuf(module: str) -> Any:
-    try:
-        return importlib.import_module(f"google.protobuf.{module}")
-    except ImportError as error:
-        raise ImportError(EXTRA) from error
-
-
 def described(service: str) -> dict[str, Method]:
     """The methods of a service by name, as its .proto file has them.
 
     ``LookupError`` when protobuf does not know the service: its ``_pb2`` module must be imported before.
     """
     try:
-        descriptor = _protobuf("descriptor_pool").Default().FindServiceByName(service)
+        descriptor = find_service(service)
     except KeyError:
         raise LookupError(
             f"protobuf knows no service {service!r}: the name is package.Service as in the .proto file, "
             "and the _pb2 module that protoc made of it must be imported before"
         ) from None
-    message_class = _protobuf("message_factory").GetMessageClass
+    message_class = protobuf("message_factory").GetMessageClass
     return {
         method.name: Method(
             path=f"/{service}/{method.name}",
@@ -133,7 +127,7 @@ def safe(path: str) -> bool:
     """Whether the .proto file says that a unary method changes nothing: ``idempotency_level = NO_SIDE_EFFECTS``."""
     service, _, name = path.removeprefix("/").rpartition("/")
     try:
-        method = _protobuf("descriptor_pool").Default().FindServiceByName(service).methods_by_name[name]
+        method = find_service(service).methods_by_name[name]
     except KeyError:
         return False
     if method.client_streaming or method.server_streaming:
@@ -185,6 +179,7 @@ def endpoint_for(app: App, method: Method, answers: SharedAnswers) -> GrpcEndpoi
     thread = sync and not method.inline
     if method.inline and method.request_streaming and sync:
         raise HandlerError(handler, f"{method.path}: whoever waits for the messages of a stream is not inline")
+    unary = not (method.request_streaming or method.response_streaming)
     options: dict[str, Any] = {
         "refusals": plain_endpoint(app, _not_grpc),
         "request_streaming": method.request_streaming,
@@ -195,7 +190,7 @@ def endpoint_for(app: App, method: Method, answers: SharedAnswers) -> GrpcEndpoi
         "serialize": method.serialize,
         "max_message": method.max_message,
         "translate": status_of,
-        "dialects": WebDialects(answers, transcoder=transcoder_for(method.path), unary=not method.streams),
+        "dialects": WebDialects(answers, transcoder=transcoder_for(method.path), unary=unary),
     }
     if method.plain and not app._dependencies:
         # Taken as it is: wrappers around generated servicers often have no signature to speak of.

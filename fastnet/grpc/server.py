@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from fastnet.endpoints import plain_endpoint
 from fastnet.grpc.cors import Cors
+from fastnet.grpc.health import Health
 from fastnet.grpc.methods import (
     MAX_MESSAGE,
     HandlerCallDetails,
@@ -23,6 +24,8 @@ from fastnet.grpc.methods import (
     grpcio,
     safe,
 )
+from fastnet.grpc.pools import HEALTH, REFLECTION
+from fastnet.grpc.reflection import Reflection
 from fastnet.signatures import locate, name_of
 from fastnet_ext.exchange.exchange import Route
 from fastnet_ext.serve.grpc import GrpcEndpoint
@@ -166,6 +169,25 @@ class GrpcServer:
         self._cors = Cors(origins, expose=expose, credentials=credentials, max_age=max_age)
         self._answers = self._cors.answers()
 
+    def health(self) -> Health:
+        """Serve grpc.health.v1.Health, which tells load balancers whether this server takes calls.
+
+        It says what ``app.ready`` says, NOT_SERVING from the beginning of a shutdown on, and of single services
+        what is said to the ``Health`` that this returns.
+        """
+        health = Health(self._app, self._services)
+        self._add_methods(f"{HEALTH}.Health", health, MAX_MESSAGE)
+        return health
+
+    def reflection(self) -> None:
+        """Serve grpc.reflection.v1 and v1alpha, so that tools such as grpcurl need no .proto files.
+
+        It tells everybody who can connect of all that protobuf knows in this process.
+        """
+        for package in REFLECTION:
+            service = Reflection(package, self._services)
+            self._add_methods(f"{package}.ServerReflection", service, MAX_MESSAGE)
+
     # --- what the engine needs
 
     @property
@@ -180,16 +202,14 @@ class GrpcServer:
         """
         instances = {name: cls() for name, cls in self._classes.items()}
         entries: list[Entry] = []
-        services: dict[str, None] = {}
         for path, method in self._methods.items():
             service, name = _split(path)
-            services[service] = None
             if method.handler is None:
                 method = method.bound(getattr(instances[service], name))
             methods = ("GET", "POST") if safe(path) else _POST
             endpoint = endpoint_for(self._app, method, self._answers)
             entries.append((methods, path, self._route(path, endpoint, method.handler, methods=methods)))
-        patterns = [f"/{service}/{{method}}" for service in services]
+        patterns = [f"/{service}/{{method}}" for service in self._services()]
         entries += [(_POST, path, self.fallback_route(path)) for path in patterns]
         if self._cors is not None:
             preflight = plain_endpoint(self._app, self._cors.preflight)
@@ -230,6 +250,10 @@ class GrpcServer:
             if handler is not None:
                 return endpoint_for(self._app, adopted(path, handler), self._answers)
         return None
+
+    def _services(self) -> list[str]:
+        """The full names of all services, in the order of registration."""
+        return list(dict.fromkeys(_split(path)[0] for path in self._methods))
 
     def _add_methods(self, service: str, holder: Any, max_message: int) -> None:
         """Register the methods that a class or an instance has."""
