@@ -83,6 +83,7 @@ def test_mypy_checks_servicers_against_the_types(tmp_path: Path) -> None:
     (tmp_path / "mypy.ini").write_text(ignored)
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     errors = [line for line in done.stdout.splitlines() if ": error:" in line]
+    assert len(errors) == 1, done.stdout
     (error,) = errors
     line = SERVICERS.splitlines().index("three: pb_grpc.GreeterServicer = Wrong()") + 1
     assert error.startswith(f'service.py:{line}: error: Incompatible types in assignment (expression has type "Wrong"')
