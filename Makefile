@@ -40,11 +40,11 @@ $(VENV)/.built: $(VENV)/.demo setup.py $(SOURCES)
 	@touch $@
 
 # protoc's output for the examples.
-GENERATED := examples/generated/greeter_pb2.py
+GENERATED := examples/generated/.made
 
-$(GENERATED): proto/greeter.proto $(VENV)/.demo
+$(GENERATED): $(wildcard proto/*.proto) $(VENV)/.built
 	@mkdir -p $(@D)
-	$(BIN)/python -m grpc_tools.protoc -Iproto --python_out=$(@D) --pyi_out=$(@D) --grpc_python_out=$(@D) proto/greeter.proto
+	$(BIN)/python -m fastnet proto compile proto --out $(@D) >/dev/null
 	@touch $@
 
 # --- using it

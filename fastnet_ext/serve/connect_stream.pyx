@@ -3,7 +3,7 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport uint32_t
+from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport strlen
 
 from fastnet_ext.core.headers cimport Field
@@ -60,14 +60,17 @@ cdef class JsonStreamCall(Responder):
     """A call whose messages come in JSON."""
 
     cdef int on_data(self, Exchange x, char* data, Py_ssize_t size) except -1:
-        cdef size_t used = 0, consumed = 0
+        cdef size_t used = 0, consumed = 0, held
         cdef ReadEvent event
         cdef str reason
         while not x.ended:
             event = self.reader.next(data + used, <size_t>size - used, &consumed)
             used += consumed
             if event == ReadEvent.NEED_DATA:
-                return 0
+                held = self.reader.held()
+                if self.inner.requests is not None:
+                    held += self.inner.requests.carry.capacity
+                return x.hold(<int64_t>held)
             if event == ReadEvent.FAILED:
                 reason = self.reader.reason[:strlen(self.reader.reason)].decode("ascii")
                 return self.fail(self.reader.status, reason)

@@ -1,0 +1,1 @@
+"""One chat, three protocols, one port: REST, WebSocket and gRPC are faces of the same rooms."""
