@@ -146,36 +146,34 @@ def _stub(file: Any, types: dict[str, tuple[str, str]]) -> str:
         return f"{module}.{local}"
 
     classes = [text for service in file.service for text in _service(service, python)]
-    imports = "\n".join(f"import {module}" for module in sorted({*modules, "grpc.aio"}))
+    imports = "\n".join(f"import {module}" for module in sorted({*modules, "grpc", "grpc.aio"}))
     return (
         f'"""The types of the services in {file.name}."""\n\n'
         "from collections.abc import AsyncIterator, Awaitable, Iterator\n"
         "from typing import Any, Protocol\n\n"
-        f"{imports}\n"
-        "from fastnet.grpc import ServicerContext\n\n" + "\n".join(classes)
+        f"{imports}\n\n" + "\n".join(classes)
     )
 
 
 def _service(service: Any, python: Any) -> list[str]:
     """Stub, servicer and registration of a service."""
-    stub = [f"class {service.name}Stub:", "    def __init__(self, channel: grpc.aio.Channel) -> None: ..."]
-    # A protocol: a class need not be derived from it to be checked against it.
+    # What a call gives depends on the channel: grpcio's blocking one, or that of asyncio.
+    stub = [
+        f"class {service.name}Stub:",
+        "    def __init__(self, channel: grpc.Channel | grpc.aio.Channel) -> None: ...",
+    ]
+    # A protocol: a class need not be derived from it to be checked against it. Its context may be ours or grpcio's.
     servicer = [f"class {service.name}Servicer(Protocol):"]
     for method in service.method:
         request, reply = python(method.input_type), python(method.output_type)
-        kind = f"{_arity(method.client_streaming)}{_arity(method.server_streaming)}MultiCallable"
-        stub.append(f"    {method.name}: grpc.aio.{kind}[{request}, {reply}]")
+        stub.append(f"    {method.name}: Any")
         taken = f"requests: AsyncIterator[{request}]" if method.client_streaming else f"request: {request}"
         if method.server_streaming:
             returned = f"AsyncIterator[{reply}] | Iterator[{reply}] | Awaitable[None]"
         else:
             returned = f"Awaitable[{reply}] | {reply}"
-        servicer.append(f"    def {method.name}(self, {taken}, context: ServicerContext, /) -> {returned}: ...")
+        servicer.append(f"    def {method.name}(self, {taken}, context: Any, /) -> {returned}: ...")
     if not service.method:
         servicer[0] += " ..."
     add = f"def add_{service.name}Servicer_to_server(servicer: {service.name}Servicer, server: Any) -> None: ..."
     return ["\n".join(stub) + "\n", "\n".join(servicer) + "\n", add + "\n"]
-
-
-def _arity(streaming: bool) -> str:
-    return "Stream" if streaming else "Unary"

@@ -32,11 +32,8 @@ def test_the_projects_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_the_types_of_services(tmp_path: Path) -> None:
     compile_protos([ROOT / "proto" / "greeter.proto"], tmp_path)
     text = (tmp_path / "greeter_pb2_grpc.pyi").read_text()
-    request, reply, context = "greeter_pb2.HelloRequest", "greeter_pb2.HelloReply", "context: ServicerContext, /"
-    assert f"    SayHello: grpc.aio.UnaryUnaryMultiCallable[{request}, {reply}]\n" in text
-    assert f"    SayHelloStream: grpc.aio.UnaryStreamMultiCallable[{request}, {reply}]\n" in text
-    assert f"    RecordGreetings: grpc.aio.StreamUnaryMultiCallable[{request}, greeter_pb2.GreetingSummary]\n" in text
-    assert "    Chat: grpc.aio.StreamStreamMultiCallable[greeter_pb2.ChatMessage, greeter_pb2.ChatMessage]\n" in text
+    request, reply, context = "greeter_pb2.HelloRequest", "greeter_pb2.HelloReply", "context: Any, /"
+    assert "class GreeterStub:\n    def __init__(self, channel: grpc.Channel | grpc.aio.Channel) -> None: ...\n" in text
     assert f"    def SayHello(self, request: {request}, {context}) -> Awaitable[{reply}] | {reply}: ...\n" in text
     assert f"requests: AsyncIterator[{request}], {context}) -> Awaitable[greeter_pb2.GreetingSummary]" in text
     assert "def add_GreeterServicer_to_server(servicer: GreeterServicer, server: Any) -> None: ...\n" in text
@@ -106,7 +103,7 @@ def test_packages_imports_and_nested_messages(tmp_path: Path) -> None:
     assert sorted(written) == sorted(types + order)
     assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.py*")) == sorted(types + order)
     text = (out / "shop" / "v1" / "order_pb2_grpc.pyi").read_text()
-    assert "import google.protobuf.empty_pb2\nimport grpc.aio\nimport shop.types_pb2\n" in text
+    assert "import google.protobuf.empty_pb2\nimport grpc\nimport grpc.aio\nimport shop.types_pb2\n" in text
     assert "request: shop.types_pb2.Outer.Inner, context" in text
     assert "class NoneServicer(Protocol): ...\n" in text
 
