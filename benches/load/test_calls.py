@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benches.load import client, h2load, machine, peers, protocols, routes, runner, versions
-from benches.load.scenarios import BY_NAME, VERSIONS, framed, text_field
+from benches.load.scenarios import BY_NAME, GRPC, VERSIONS, framed, text_field
 from benches.load.servers import catalog
 from benches.load.swarm import Http2Swarm
 
@@ -53,14 +53,7 @@ def test_messages_are_what_protobuf_writes() -> None:
         assert pb.HelloReply.FromString(text_field(text)).message == text
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "grpc-8x1",
-        "grpc-4x32",
-        pytest.param("grpc-stream", marks=pytest.mark.xfail(reason="streaming methods are not served yet")),
-    ],
-)
+@pytest.mark.parametrize("name", [scenario.name for scenario in GRPC])
 def test_fastnet_is_measured(name: str) -> None:
     (result,) = runner.run_scenario(BY_NAME[name], [catalog.FASTNET], PLAN)
     assert result.fault == ""

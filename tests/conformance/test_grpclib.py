@@ -139,9 +139,6 @@ async def ping_pong(stub: Stub) -> None:
         assert await stream.recv_message() is None
 
 
-LATER = pytest.mark.xfail(reason="streaming methods are not served yet")
-
-
 @pytest.mark.parametrize(
     "talk",
     [
@@ -150,9 +147,9 @@ LATER = pytest.mark.xfail(reason="streaming methods are not served yet")
         many,
         metadata,
         status,
-        pytest.param(server_stream, marks=LATER),
-        pytest.param(client_stream, marks=LATER),
-        pytest.param(ping_pong, marks=LATER),
+        server_stream,
+        client_stream,
+        ping_pong,
     ],
     ids=lambda talk: talk.__name__,
 )

@@ -336,8 +336,6 @@ STREAMS = (
 )
 COMPRESSED = (client_compressed_unary, server_compressed_unary)
 COMPRESSED_STREAMS = (client_compressed_streaming, server_compressed_streaming)
-STREAMS_SERVED = False
-"""Whether streaming methods are served by now."""
 
 
 def rows() -> Iterator[Any]:
@@ -346,12 +344,10 @@ def rows() -> Iterator[Any]:
     grpcio's server is not asked whether its request was compressed, which it cannot see, nor to compress a unary
     answer: grpc.aio sends it as it is.
     """
-    later = pytest.mark.xfail(not STREAMS_SERVED, reason="streaming methods are not served yet", strict=False)
     for row in (*UNARY, *STREAMS, *COMPRESSED, *COMPRESSED_STREAMS):
-        marks = [later] if row in (*STREAMS, *COMPRESSED_STREAMS) else []
-        yield pytest.param(row, "fastnet", marks=marks, id=f"{row.__name__}-fastnet")
+        yield pytest.param(row, "fastnet", id=f"{row.__name__}-fastnet")
         if row not in (*COMPRESSED, *COMPRESSED_STREAMS):
-            yield pytest.param(row, "fastnet_tls", marks=marks, id=f"{row.__name__}-fastnet over TLS")
+            yield pytest.param(row, "fastnet_tls", id=f"{row.__name__}-fastnet over TLS")
         if row not in (*COMPRESSED, client_compressed_streaming):
             yield pytest.param(row, "grpcio", id=f"{row.__name__}-grpcio")
 
