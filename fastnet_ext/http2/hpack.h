@@ -156,9 +156,10 @@ typedef struct {
 
 /* The entries are a ring, oldest first; their bytes lie in the arena in the same order.
  *
- * used = sum of name_size + value_size + 32 <= limit <= ceiling. The arena holds 2 * ceiling bytes, and an
- * entry never wraps: with at most `ceiling` bytes alive, a new entry fits either behind the newest one or,
- * when the end is too near, before the oldest. Nothing is allocated before the first insertion.
+ * used = sum of name_size + value_size + 32 <= limit <= ceiling, and used <= sized. The arena holds 2 * sized
+ * bytes, and an entry never wraps: with at most `sized` bytes alive, a new entry fits either behind the newest
+ * one or, when the end is too near, before the oldest. Nothing is allocated before the first insertion, and room
+ * for all of the table only when it is used: most connections hold a few hundred bytes in it.
  */
 typedef struct {
     fn_hpack_entry *entries;
@@ -171,6 +172,7 @@ typedef struct {
     uint32_t ceiling; /* what limit may be: our SETTINGS_HEADER_TABLE_SIZE */
     uint32_t update_to; /* with `update_due`: the next block must first bring limit down to this */
     uint8_t update_due;
+    uint32_t sized; /* the size of table that ring and arena have room for; 0: there are none yet */
     uint32_t arena_size;
     uint32_t tail; /* where the next entry's bytes go */
     fn_buffer scratch; /* strings of the present field that had to be decoded */
@@ -203,14 +205,15 @@ static inline void fn_hpack_evict(fn_hpack *h, uint32_t room) {
     if (h->count == 0) h->tail = 0;
 }
 
-/* Room for the ring and the arena at the present ceiling; live entries move over. */
-static int fn_hpack_allocate(fn_hpack *h) {
+/* Room in ring and arena for a table of `sized` bytes; live entries move over. The arena before it, perhaps NULL, is
+ * the caller's to free. */
+static int fn_hpack_allocate(fn_hpack *h, uint32_t sized, char **before) {
     uint32_t capacity = 1, i, tail = 0;
     fn_hpack_entry *entries;
     char *arena;
-    while (capacity < h->ceiling / FN_HPACK_OVERHEAD + 1) capacity *= 2;
+    while (capacity < sized / FN_HPACK_OVERHEAD + 1) capacity *= 2;
     entries = (fn_hpack_entry *)malloc(capacity * sizeof *entries);
-    arena = (char *)malloc(2 * (size_t)h->ceiling + 1);
+    arena = (char *)malloc(2 * (size_t)sized + 1);
     if (entries == NULL || arena == NULL) {
         free(entries);
         free(arena);
@@ -224,13 +227,14 @@ static int fn_hpack_allocate(fn_hpack *h) {
         entries[i] = e;
     }
     free(h->entries);
-    free(h->arena);
+    *before = h->arena;
     h->entries = entries;
     h->arena = arena;
     h->mask = capacity - 1;
     h->first = 0;
     h->tail = tail;
-    h->arena_size = 2 * h->ceiling;
+    h->arena_size = 2 * sized;
+    h->sized = sized;
     return 0;
 }
 
@@ -240,12 +244,21 @@ static inline int fn_hpack_set_ceiling(fn_hpack *h, uint32_t ceiling) {
     if (ceiling < h->limit) {
         h->update_due = 1;
         h->update_to = ceiling;
-        return 0; /* the arena stays large enough until the update, and after it */
+        return 0;
     }
     h->update_due = 0;
     h->ceiling = ceiling;
-    if (h->entries != NULL && 2 * ceiling > h->arena_size) return fn_hpack_allocate(h);
     return 0;
+}
+
+#define FN_HPACK_FIRST_SIZED 512
+
+/* How much room a table with `used` bytes gets: a power of two, no more than it may ever need. */
+static inline uint32_t fn_hpack_sized(const fn_hpack *h, uint32_t used) {
+    uint32_t sized = FN_HPACK_FIRST_SIZED;
+    while (sized < used) sized *= 2;
+    if (sized > h->ceiling) sized = h->ceiling;
+    return sized < used ? used : sized;
 }
 
 /* Insert a field (section 4.4). Its name may point into the arena, where the eviction may free it: it is
@@ -254,16 +267,20 @@ static inline int fn_hpack_insert(fn_hpack *h, fn_hpack_field *field) {
     uint64_t size = (uint64_t)field->name_size + field->value_size + FN_HPACK_OVERHEAD;
     uint32_t bytes = field->name_size + field->value_size, at;
     fn_hpack_entry *e;
+    char *before = NULL;
     if (size > h->limit) {
         fn_hpack_evict(h, 0);
         return 0;
     }
-    if (h->entries == NULL && fn_hpack_allocate(h) < 0) return -1;
     fn_hpack_evict(h, h->limit - (uint32_t)size);
+    if (h->used + (uint32_t)size > h->sized
+        && fn_hpack_allocate(h, fn_hpack_sized(h, h->used + (uint32_t)size), &before) < 0)
+        return -1;
     at = h->tail;
     if (h->arena_size - at < bytes) at = 0;
     memmove(h->arena + at, field->name, field->name_size);
     memcpy(h->arena + at + field->name_size, field->value, field->value_size);
+    free(before); /* the name may have lain in it */
     field->name = h->arena + at;
     field->value = field->name + field->name_size;
     e = fn_hpack_slot(h, h->first + h->count);
