@@ -72,6 +72,10 @@ cdef class HostedPool(RunnerPool):
         call.watched = False
         return runner
 
+    cdef int start_together(self, AsyncEndpoint endpoint, Exchange x) except -1:
+        # The server brings one call at a time, and its Task waits for what it starts.
+        return endpoint.start_now(x)
+
 
 @cython.final
 cdef class AsgiService:
