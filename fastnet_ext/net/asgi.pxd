@@ -103,6 +103,7 @@ cdef class AsgiExchange(Exchange):
 
     cdef int _enter_and_begin(self) except -1
     cdef int _begin(self) except -1
+    cdef bint _feeds_a_responder(self) noexcept
     cdef bint _reads_in_place(self) noexcept
     cdef int _received(self, object message) except -1
     cdef int _received_http(self, object message) except -1

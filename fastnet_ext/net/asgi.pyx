@@ -17,8 +17,8 @@ from fastnet_ext.core.headers cimport HEADER_CONTENT_TYPE, Field, HeaderBlock
 from fastnet_ext.exchange.describe cimport describe
 from fastnet_ext.exchange.errors import RequestTimeout
 from fastnet_ext.exchange.exchange cimport (
-    BODY_LATE, BODY_WHOLE, GONE_ABORTED, GONE_NOT, GONE_PEER, GONE_PROTOCOL, GONE_SHUTDOWN, Exchange, Gone, LoopLocal,
-    Responder,
+    BODY_LATE, BODY_STREAM, BODY_WHOLE, GONE_ABORTED, GONE_NOT, GONE_PEER, GONE_PROTOCOL, GONE_SHUTDOWN, Exchange, Gone,
+    LoopLocal, Responder,
 )
 from fastnet_ext.exchange.head cimport ResponseHead, status_has_body
 from fastnet_ext.exchange.limits cimport LIMIT_BODY_RATE, LIMIT_BODY_TIME, Limit
@@ -380,7 +380,16 @@ cdef class AsgiExchange(Exchange):
             self.feed_end()
         if self.body_mode == BODY_WHOLE and not self.body_complete:
             return 0    # see _reads_in_place
+        if self._feeds_a_responder():
+            self.want_body()
         return self.ready()
+
+    cdef bint _feeds_a_responder(self) noexcept:
+        """Whether what answers is given the body as it comes, and may do nothing until it has."""
+        return (
+            self.body_mode == BODY_STREAM and not self.websocket and self.responder is not None
+            and not self.body_complete
+        )
 
     cdef bint _reads_in_place(self) noexcept:
         return (
@@ -732,7 +741,7 @@ cdef class AsgiExchange(Exchange):
         """Whether all is done; the caller knows that nothing waits to be sent."""
         if self._running():
             return False
-        if not self.ended and not self.gone and self.started:
+        if not self.ended and not self.gone and self.started and not self._feeds_a_responder():
             # Nobody is left who might answer.
             self.abort(INTERNAL_ERROR)
         return self.ended or self.gone != GONE_NOT

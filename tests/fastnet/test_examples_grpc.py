@@ -14,11 +14,11 @@ import pytest
 import trustme
 from websockets.sync.client import connect
 
-from tests.protos import compiled
+from tests.protos import PROTO, compiled
 from tests.server.service import ROOT, Service, running, until
 
-user_pb, user_grpc = compiled("user")
-chat_pb, chat_grpc = compiled("chat")
+user_pb, user_grpc = compiled(PROTO / "user.proto")
+chat_pb, chat_grpc = compiled(PROTO / "chat.proto")
 
 from examples.users.client import connected  # noqa: E402 - needs what was compiled
 

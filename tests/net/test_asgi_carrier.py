@@ -18,6 +18,7 @@ from fastnet_ext.net.asgi_errors import AnswerAborted, MessageError
 from fastnet_ext.serve.runner import current_request_id
 from tests.loops import run
 from tests.net.asgi_host import END, GONE, Call, ask, http_scope, part
+from tests.protos import greeter
 
 # Bytes of an answer that may wait for the server: QUEUE_HIGH_WATER in asgi.pxd.
 HIGH_WATER = 64 * 1024
@@ -655,3 +656,17 @@ def test_grpc_is_told_where_it_is_served(content_type: bytes) -> None:
     assert call.status == 200
     assert {(b"content-type", b"application/grpc"), (b"grpc-status", b"12")} <= set(call.fields)
     assert b"fastnet run" in dict(call.fields)[b"grpc-message"]
+
+
+def test_connect_needs_no_server_of_ours() -> None:
+    pb, _ = greeter()
+    app = App()
+
+    @app.grpc.method("/greeter.Greeter/SayHello")
+    async def hello(request: Any, context: Any) -> Any:
+        return pb.HelloReply(message=f"Hello, {request.name}!")
+
+    scope = http_scope("POST", "/greeter.Greeter/SayHello", headers=[(b"content-type", b"application/json")])
+    call = run(ask(app, scope, b'{"name": "Ada"}'))
+    assert call.status == 200
+    assert msgspec.json.decode(call.body) == {"message": "Hello, Ada!"}
