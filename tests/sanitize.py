@@ -33,7 +33,7 @@ TESTS = (
 SELECTED = ("-p", "no:cacheprovider", "-m", "not dist and not measures")
 # Programs that tests start and that are not ours to judge; some do not even start with a sanitizer loaded.
 FOREIGN = ("curl", "h2load", "nghttp", "wrk", "openssl")
-LIMIT = 600  # seconds that one step may take
+LIMIT = 1200  # seconds that one step may take
 UNDEFINED = ": runtime error: "
 
 # One function per kind of defect. The argument decides, so that no compiler sees it coming.

@@ -57,7 +57,8 @@ def app() -> App:
 
 def lines_of(path: Path, talk: Talk, **settings: Any) -> list[str]:
     """What is logged of what `talk` does."""
-    with live(app(), access_log=True, access_log_file=str(path), **settings) as server:
+    # The record of a handler that fails keeps its traceback, and that the call.
+    with live(app(), access_log=True, access_log_file=str(path), keeps=True, **settings) as server:
         talk(server)
     return path.read_text(encoding="ascii").splitlines()
 

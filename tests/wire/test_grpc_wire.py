@@ -122,8 +122,14 @@ def test_one_port(target: str, stub: Any) -> None:
     try:
         connection.request("GET", "/plain")
         assert connection.getresponse().read() == b"beside gRPC"
-        connection.request("POST", "/greeter.Greeter/SayHello", b"{}", {"content-type": "application/json"})
-        assert connection.getresponse().status == 415
+        connection.request("POST", "/greeter.Greeter/SayHello", b"{}", {"content-type": "text/plain"})
+        answer = connection.getresponse()
+        assert (answer.status, bool(answer.read())) == (415, True)
+        connection.request(
+            "POST", "/greeter.Greeter/SayHello", b'{"name": "Ada"}', {"content-type": "application/json"}
+        )
+        answer = connection.getresponse()
+        assert (answer.status, answer.read()) == (200, b'{"message": "Hello, Ada!"}')
     finally:
         connection.close()
 

@@ -43,8 +43,8 @@ def attacked(server: Live, files: Files) -> Iterator[None]:
     with beside(server, keeps=16 * KIB, context=files.client()):
         yield
         until(lambda: server.counters["tls_failed"] == before["tls_failed"] + 1)
-        # Requests beside it are small.
-        assert server.counters["bytes_received"] - before["bytes_received"] < TAKEN + 64 * KIB
+        # Requests beside it are small, but on a slow machine there are many. What the attacks send is above 850 KiB.
+        assert server.counters["bytes_received"] - before["bytes_received"] < TAKEN + 256 * KIB
     assert server.counters["internal"] == 0
 
 
