@@ -172,6 +172,9 @@ def pair(make: Callable[[], AsgiApp], way: Way = WAYS[0], files: Files | None = 
     with ExitStack() as stack:
         server = stack.enter_context(served(make(), way, files))
         their_port = stack.enter_context(uvicorn_serves(make(), way, files))
+        # uvicorn closes the connection of an application that has failed, after an answer that does not say so: the
+        # next request on it may be reset.
+        kept, fresh = httpx.Limits(), httpx.Limits(max_keepalive_connections=0)
         clients = [
             stack.enter_context(
                 httpx.Client(
@@ -182,8 +185,9 @@ def pair(make: Callable[[], AsgiApp], way: Way = WAYS[0], files: Files | None = 
                     verify=verify,
                     trust_env=False,
                     timeout=WAIT,
+                    limits=limits,
                 )
             )
-            for port, version in ((server.port, way.version), (their_port, "HTTP/1.1"))
+            for port, version, limits in ((server.port, way.version, kept), (their_port, "HTTP/1.1", fresh))
         ]
         yield Pair(way, server, their_port, *clients)
