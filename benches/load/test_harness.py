@@ -312,7 +312,7 @@ def test_targets_compare_turns_of_the_same_repetition() -> None:
     assert verdict.limit == 1.6
 
 
-@pytest.mark.parametrize("name", BY_NAME.keys() - catalog.HTTP2)
+@pytest.mark.parametrize("name", sorted(BY_NAME.keys() - catalog.HTTP2))
 def test_every_scenario_has_a_target_and_says_why_it_is_not_measured(name: str) -> None:
     missing = runner.Result(catalog.FASTNET, fault="not available: because")
     verdicts = targets.of_scenarios({name: {"fastnet": missing}}, [name])[name]

@@ -91,7 +91,7 @@ def test_a_listener_wins_over_all_and_over_flags(name: str) -> None:
     assert {one.name: getattr(one, name) for one in Config.load({name: flag}, {}).listeners} == told
 
 
-@pytest.mark.parametrize("name", LIMITS.keys() - OF_LISTENERS.keys())
+@pytest.mark.parametrize("name", sorted(LIMITS.keys() - OF_LISTENERS.keys()))
 def test_what_is_of_the_whole_process_is_refused_in_a_listener(name: str) -> None:
     Path("fastnet.toml").write_text(f'[listeners.api]\nbind = "1"\n{name} = 1000')
     with pytest.raises(ConfigError, match=f"'{name}' is a setting of the whole server"):
