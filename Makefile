@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 # STRICT=1 (CI): a test that is skipped because something is not installed is a failure.
 STRICT ?=
 FUZZ_SECONDS ?= 60
+# Tests run in a process per core, a file at a time.
+PARALLEL ?= -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo serve test test-all lint types strict sanitize debug fuzz bench bench-micro dist dist-check clean
@@ -60,8 +62,8 @@ serve: build  ## keep the demo service running at http://127.0.0.1:8000
 # --- judging it
 
 test: $(VENV)/.test build  ## all tests, on uvloop, and what touches a loop on stock asyncio too
-	STRICT=$(STRICT) $(BIN)/python -m pytest
-	STRICT=$(STRICT) FASTNET_TEST_LOOP=asyncio $(BIN)/python -m pytest tests/serve tests/net tests/fastnet tests/asgi tests/wire tests/server tests/conformance
+	STRICT=$(STRICT) $(BIN)/python -m pytest $(PARALLEL)
+	STRICT=$(STRICT) FASTNET_TEST_LOOP=asyncio $(BIN)/python -m pytest $(PARALLEL) tests/serve tests/net tests/fastnet tests/asgi tests/wire tests/server tests/conformance
 
 test-all: $(VENV)/.demo  ## the tests under every Python from 3.11 at hand, each in an environment of its own
 	STRICT=$(STRICT) $(BIN)/python -m tests.every_python

@@ -134,7 +134,7 @@ def prepare(interpreter: Interpreter, venv: Path, python: str) -> None:
 
 def run_tests(python: str) -> str:
     """Run all tests, showing what they print; returns their last line: so many passed."""
-    command = [python, "-m", "pytest", "-p", "no:cacheprovider"]
+    command = [python, "-m", "pytest", "-p", "no:cacheprovider", "-n", "auto", "--dist", "loadfile"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         last = ""

@@ -239,7 +239,7 @@ def run(command: Sequence[str], *, quiet: bool = False) -> None:
 
 def run_tests(paths: Sequence[str]) -> None:
     # Standard error stays open: what a sanitizer writes just before the end is not to be lost in a capture.
-    options = [*SELECTED, "--capture=sys", "--maxfail=5", "--durations=10"]
+    options = [*SELECTED, "--capture=sys", "--maxfail=5", "--durations=10", "-n", "auto", "--dist", "loadfile"]
     run([sys.executable, "-m", "pytest", *options, *paths])
 
 
