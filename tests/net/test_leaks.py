@@ -29,8 +29,10 @@ def ours() -> Counter[str]:
 
 
 def grown(before: Counter[str], after: Counter[str]) -> dict[str, int]:
-    # A parked runner more or less is no leak; one for each request is.
-    return {name: count - before[name] for name, count in after.items() if count - before[name] > 40}
+    # A parked runner more or less is no leak; one for each request is. asyncio keeps up to a hundred timers that were
+    # cancelled, and with each the context that it was made in.
+    allowed = {"_contextvars.Context": 140}
+    return {name: count - before[name] for name, count in after.items() if count - before[name] > allowed.get(name, 40)}
 
 
 def state_of(server: Live) -> LoopState:
