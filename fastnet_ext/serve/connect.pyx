@@ -176,7 +176,11 @@ cdef class ConnectCall(Responder):
         return x.hold(<int64_t>self.collected.capacity)
 
     cdef int on_end(self, Exchange x) except -1:
-        cdef bytes message = PyBytes_FromStringAndSize(self.collected.data, <Py_ssize_t>self.collected.size)
+        cdef bytes message
+        if self.inner.context.running:
+            # The message was in the query.
+            return 0
+        message = PyBytes_FromStringAndSize(self.collected.data, <Py_ssize_t>self.collected.size)
         buffer_free(&self.collected)
         x.hold(0)
         return self.deliver(x, message)
