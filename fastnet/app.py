@@ -52,6 +52,7 @@ class App(Routes):
     * ``enc_hook``: turns a value of a foreign type into one that JSON knows; ``dec_hook(type, value)``
       makes a foreign type of what JSON gave.
     * ``dependencies`` and ``middleware``: before and around every handler.
+    * ``grpc_interceptors``: around every gRPC call; see ``app.grpc.interceptor``.
     * ``settings``: of the server, with the names that they have in ``fastnet.toml``; flags, ``FASTNET_*`` and that
       file win over them.
 
@@ -76,6 +77,7 @@ class App(Routes):
         dec_hook: Callable[[type, Any], Any] | None = None,
         dependencies: Sequence[Any] = (),
         middleware: Sequence[Middleware] = (),
+        grpc_interceptors: Sequence[Any] = (),
         settings: Mapping[str, Any] | None = None,
     ) -> None:
         if max_body < 0 or pool_size < 1:
@@ -111,6 +113,8 @@ class App(Routes):
         self._state_observers: list[Callable[[], None]] = []
         self._hosted = Hosted(self)
         super().__init__(dependencies=dependencies, middleware=middleware)
+        for interceptor in grpc_interceptors:
+            self.grpc.interceptor(interceptor)
 
     @property
     def grpc(self) -> GrpcServer:

@@ -18,7 +18,7 @@ from fastnet.signatures import HandlerError, kind_of
 from fastnet_ext.exchange.request import Request
 from fastnet_ext.exchange.response import Response
 from fastnet_ext.serve.connect import Transcoder
-from fastnet_ext.serve.grpc import GrpcEndpoint, GrpcFallback
+from fastnet_ext.serve.grpc import GrpcEndpoint, GrpcFallback, Interceptors
 from fastnet_ext.serve.grpc_context import ServicerContext
 from fastnet_ext.serve.grpc_dialects import SharedAnswers, WebDialects
 from fastnet_ext.serve.grpc_values import EXTRA, Metadatum
@@ -37,6 +37,7 @@ __all__ = [
     "endpoint_for",
     "fallback_for",
     "grpcio",
+    "missing_endpoints",
     "safe",
 ]
 
@@ -159,14 +160,40 @@ def _not_grpc(request: Request[Any]) -> Response:
     raise HTTPException(415, f"{request.path} is a gRPC method")
 
 
+def _unknown(answers: SharedAnswers) -> WebDialects:
+    """The dialects of methods of which nothing is known: JSON passes as it is, should an interceptor take it."""
+    return WebDialects(answers, transcoder=Transcoder(bytes, bytes))
+
+
 def fallback_for(app: App, answers: SharedAnswers, **options: Any) -> GrpcFallback:
     """What answers methods that are not there; see ``GrpcFallback``."""
-    # No message is read or written: what would make JSON of them is never asked.
-    dialects = WebDialects(answers, transcoder=Transcoder(bytes, bytes))
-    return GrpcFallback(refusals=plain_endpoint(app, _not_grpc), dialects=dialects, **options)
+    return GrpcFallback(refusals=plain_endpoint(app, _not_grpc), dialects=_unknown(answers), **options)
 
 
-def endpoint_for(app: App, method: Method, answers: SharedAnswers) -> GrpcEndpoint:
+def missing_endpoints(app: App, answers: SharedAnswers, interceptors: Interceptors) -> dict[str, GrpcEndpoint]:
+    """What lets interceptors see the calls of methods that are not there; options of ``fallback_for``.
+
+    Nothing is known of such a method: by gRPC it is a stream of bytes in both directions, by other dialects,
+    which ask for the kind before the first message, one message each way.
+    """
+
+    def endpoint(streaming: bool) -> GrpcEndpoint:
+        return GrpcEndpoint(
+            None,
+            refusals=plain_endpoint(app, _not_grpc),
+            request_streaming=streaming,
+            response_streaming=streaming,
+            translate=status_of,
+            dialects=_unknown(answers),
+            interceptors=interceptors,
+        )
+
+    return {"missing": endpoint(True), "missing_unary": endpoint(False)}
+
+
+def endpoint_for(
+    app: App, method: Method, answers: SharedAnswers, interceptors: Interceptors | None = None
+) -> GrpcEndpoint:
     """The endpoint of a method whose handler is there. Raises HandlerError for one that cannot be called.
 
     ``answers`` writes what goes to callers that speak gRPC-Web or Connect.
@@ -191,6 +218,7 @@ def endpoint_for(app: App, method: Method, answers: SharedAnswers) -> GrpcEndpoi
         "max_message": method.max_message,
         "translate": status_of,
         "dialects": WebDialects(answers, transcoder=transcoder_for(method.path), unary=unary),
+        "interceptors": interceptors,
     }
     if method.plain and not app._dependencies:
         # Taken as it is: wrappers around generated servicers often have no signature to speak of.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from fastnet.endpoints import plain_endpoint
 from fastnet.grpc.cors import Cors
 from fastnet.grpc.health import Health
+from fastnet.grpc.interceptors import InterceptorT, Surface, check_interceptor, link
 from fastnet.grpc.methods import (
     MAX_MESSAGE,
     HandlerCallDetails,
@@ -22,6 +23,7 @@ from fastnet.grpc.methods import (
     endpoint_for,
     fallback_for,
     grpcio,
+    missing_endpoints,
     safe,
 )
 from fastnet.grpc.pools import HEALTH, REFLECTION
@@ -30,6 +32,7 @@ from fastnet.signatures import locate, name_of
 from fastnet_ext.exchange.exchange import Route
 from fastnet_ext.serve.grpc import GrpcEndpoint
 from fastnet_ext.serve.grpc_dialects import SharedAnswers
+from fastnet_ext.serve.grpc_interceptors import Chain, Link
 from fastnet_ext.serve.grpc_values import Metadatum
 
 if TYPE_CHECKING:
@@ -72,6 +75,10 @@ class GrpcServer:
         self._sources: dict[str, Any] = {}
         self._classes: dict[str, type[Any]] = {}
         self._generic: list[Any] = []
+        self._interceptors: list[Any] = []
+        # What is made of all that at start-up: the chain of interceptors, and the endpoints, which they may ask for.
+        self._chain: tuple[Link, Surface] | None = None
+        self._endpoints: dict[str, GrpcEndpoint] = {}
         self._cors: Cors | None = None
         self._answers = SharedAnswers()
 
@@ -157,6 +164,20 @@ class GrpcServer:
         for name, handler in method_handlers.items():
             self._register(adopted(f"/{service_name}/{name}", handler), handler)
 
+    def interceptor(self, interceptor: InterceptorT) -> InterceptorT:
+        """Run an interceptor around every call of every method; returns it unchanged. The first one is the outermost.
+
+        ``async def interceptor(call, next)``, also under this as a decorator: ``call`` is an ``InterceptedCall``, and
+        ``response = await next(call)`` runs the rest, the handler at last. What it returns is the answer: a message,
+        or an asynchronous iterator of them where ``call.response_streaming``. Or one of grpcio's: an instance of
+        ``grpc.aio.ServerInterceptor``, or of ``grpc.ServerInterceptor``, whose ``intercept_service`` must not block.
+        They see health checks, reflection and methods that nobody serves, too. ``TypeError`` for anything else.
+        """
+        self._app._refuse_when_serving()
+        check_interceptor(interceptor)
+        self._interceptors.append(interceptor)
+        return interceptor
+
     def cors(self, *origins: str, expose: Iterable[str] = (), credentials: bool = False, max_age: int = 7200) -> None:
         """Let web pages of other origins call by gRPC-Web and Connect: ``app.grpc.cors("https://app.example")``.
 
@@ -201,13 +222,15 @@ class GrpcServer:
         Each service has one more, for the methods that it lacks.
         """
         instances = {name: cls() for name, cls in self._classes.items()}
+        self._chain = (link(self._interceptors), Surface(self._lookup)) if self._interceptors else None
+        self._endpoints = {}
         entries: list[Entry] = []
         for path, method in self._methods.items():
             service, name = _split(path)
             if method.handler is None:
                 method = method.bound(getattr(instances[service], name))
             methods = ("GET", "POST") if safe(path) else _POST
-            endpoint = endpoint_for(self._app, method, self._answers)
+            endpoint = self._endpoints[path] = endpoint_for(self._app, method, self._answers, self._chain_of(path))
             entries.append((methods, path, self._route(path, endpoint, method.handler, methods=methods)))
         patterns = [f"/{service}/{{method}}" for service in self._services()]
         entries += [(_POST, path, self.fallback_route(path)) for path in patterns]
@@ -220,7 +243,13 @@ class GrpcServer:
 
     def fallback_route(self, path: str = "") -> Route:
         """The route for calls of methods that have none: UNIMPLEMENTED, unless a generic handler knows them."""
-        endpoint = fallback_for(self._app, self._answers, find=self._find if self._generic else None)
+        chain = self._chain_of(None)
+        endpoint = fallback_for(
+            self._app,
+            self._answers,
+            find=self._find if self._generic else None,
+            **({} if chain is None else missing_endpoints(self._app, self._answers, chain)),
+        )
         return self._route(path, endpoint, None, ("method",) if path else ())
 
     def _route(
@@ -244,12 +273,22 @@ class GrpcServer:
         )
 
     def _find(self, path: str, metadata: tuple[Metadatum, ...]) -> GrpcEndpoint | None:
-        details = HandlerCallDetails(path, metadata)
+        return self._ask_generic(HandlerCallDetails(path, metadata))
+
+    def _ask_generic(self, details: HandlerCallDetails) -> GrpcEndpoint | None:
         for generic in self._generic:
             handler = generic.service(details)
             if handler is not None:
-                return endpoint_for(self._app, adopted(path, handler), self._answers)
+                path = details.method
+                return endpoint_for(self._app, adopted(path, handler), self._answers, self._chain_of(path))
         return None
+
+    def _lookup(self, details: HandlerCallDetails) -> GrpcEndpoint | None:
+        """The endpoint of a method that an interceptor put in the place of the one that was called."""
+        return self._endpoints.get(details.method) or self._ask_generic(details)
+
+    def _chain_of(self, path: str | None) -> Chain | None:
+        return None if self._chain is None else Chain(*self._chain, path)
 
     def _services(self) -> list[str]:
         """The full names of all services, in the order of registration."""

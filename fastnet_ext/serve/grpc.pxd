@@ -33,11 +33,18 @@ cdef class Dialects:
     cdef int end(self, Exchange x, int code, str details) except -1
 
 
+cdef class Interceptors:
+    """What stands around the handler of a method; see grpc_interceptors.pxd."""
+
+    # The coroutine that answers in the handler's place. `message`: the request as it came, None where it is a stream.
+    cdef object start(self, GrpcEndpoint endpoint, Exchange x, ServicerContext context, bytes message)
+
+
 cdef class GrpcEndpoint(AsyncEndpoint):
     """One method, of one of the four kinds."""
 
     # --- the call
-    cdef readonly object handler
+    cdef readonly object handler        # None: there is no such method; interceptors may have one all the same
     cdef readonly CallPlan plan         # fetches what the handler takes beside message and context; None: nothing
     cdef readonly bint request_streaming
     cdef readonly bint response_streaming
@@ -46,6 +53,7 @@ cdef class GrpcEndpoint(AsyncEndpoint):
     cdef bint sync_context              # the handler is a `def` one: its context has no coroutines
     cdef object deserialize             # bytes -> message; None: bytes
     cdef object serialize               # message -> bytes; None: bytes
+    cdef readonly Interceptors interceptors     # None: there are none
     cdef readonly uint64_t max_message
 
     # --- errors
@@ -61,7 +69,8 @@ cdef class GrpcEndpoint(AsyncEndpoint):
     cdef int start_call(self, Exchange x, GrpcCall call) except -1
     # Call the handler with its message, or with its stream of them.
     cdef int call(self, Exchange x, ServicerContext context, object request) except -1
-    cdef object begin(self, Exchange x, ServicerContext context, object request)
+    cdef int call_through(self, Exchange x, ServicerContext context, bytes message) except -1
+    cdef object begin(self, Exchange x, object context, object request)
     cdef int run(self, Exchange x, ServicerContext context, object coroutine) except -1
     # End with what the handler returned, or raised.
     cdef int answer(self, Exchange x, object value) except -1
@@ -74,6 +83,9 @@ cdef class GrpcFallback(Endpoint):
     """What answers the calls of methods that are not there, or are not known beforehand."""
 
     cdef object find                    # (path, metadata) -> GrpcEndpoint or None; None: there are none
+    # Whose interceptors see the calls of methods that are not there, by gRPC and by other dialects; None: there are none.
+    cdef GrpcEndpoint missing
+    cdef GrpcEndpoint missing_unary
     cdef readonly int code
     cdef readonly str details
     cdef HttpEndpoint refusals
@@ -95,3 +107,16 @@ cdef class GrpcCall(Responder):
     cdef int open(self, Exchange x) except -1
     cdef int take(self, Exchange x) except -1
     cdef int refuse(self, Exchange x, int code, str reason) except -1
+
+
+# A coroutine of what a call returns that runs in the pool of threads.
+cdef object run_in_thread(Exchange x, object call)
+
+# A coroutine of the messages that a streaming handler gave, as an asynchronous iterator; None when it has written them to
+# its context. `bound`: what it gave is the call itself, to be made in a thread; `in_thread`: so is iterating.
+cdef object messages_of(Exchange x, object result, bint bound, bint in_thread)
+
+# A coroutine that sends them.
+cdef object send_messages(
+    GrpcEndpoint endpoint, Exchange x, ServicerContext context, object result, bint bound, bint in_thread
+)

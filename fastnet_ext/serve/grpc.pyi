@@ -6,14 +6,17 @@ from fastnet_ext.serve.grpc_values import Metadatum
 from fastnet_ext.serve.http import HttpEndpoint
 from fastnet_ext.serve.plan import CallPlan
 
-__all__ = ["Dialects", "GrpcEndpoint", "GrpcFallback"]
+__all__ = ["Dialects", "GrpcEndpoint", "GrpcFallback", "Interceptors"]
 
 class Dialects: ...
+class Interceptors: ...
 
 @final
 class GrpcEndpoint(Endpoint):
     @property
-    def handler(self) -> Callable[..., Any]: ...
+    def handler(self) -> Callable[..., Any] | None: ...
+    @property
+    def interceptors(self) -> Interceptors | None: ...
     @property
     def plan(self) -> CallPlan | None: ...
     @property
@@ -26,7 +29,7 @@ class GrpcEndpoint(Endpoint):
     def dialects(self) -> Dialects: ...
     def __init__(
         self,
-        handler: Callable[..., Any],
+        handler: Callable[..., Any] | None,
         *,
         refusals: HttpEndpoint,
         request_streaming: bool = False,
@@ -39,6 +42,7 @@ class GrpcEndpoint(Endpoint):
         max_message: int = 4194304,
         translate: Callable[[BaseException], tuple[int, str] | None] | None = None,
         dialects: Dialects | None = None,
+        interceptors: Interceptors | None = None,
     ) -> None: ...
 
 @final
@@ -57,6 +61,8 @@ class GrpcFallback(Endpoint):
         code: int = 12,
         details: str = "Method not found!",
         dialects: Dialects | None = None,
+        missing: GrpcEndpoint | None = None,
+        missing_unary: GrpcEndpoint | None = None,
     ) -> None: ...
 
 @final

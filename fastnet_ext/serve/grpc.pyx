@@ -34,7 +34,7 @@ from fastnet_ext.serve.http cimport HttpEndpoint
 from fastnet_ext.serve.plan cimport CallPlan, DependentPlan
 from fastnet_ext.serve.runner cimport AsyncEndpoint, Runner, RunnerPool, context_for
 
-__all__ = ["Dialects", "GrpcEndpoint", "GrpcFallback"]
+__all__ = ["Dialects", "GrpcEndpoint", "GrpcFallback", "Interceptors"]
 
 
 cdef extern from "Python.h":
@@ -78,6 +78,13 @@ cdef class Dialects:
         raise NotImplementedError
 
 
+cdef class Interceptors:
+    """What stands around a handler: a ``Chain``."""
+
+    cdef object start(self, GrpcEndpoint endpoint, Exchange x, ServicerContext context, bytes message):
+        raise NotImplementedError
+
+
 @cython.final
 cdef class GrpcEndpoint(AsyncEndpoint):
     """Answers the calls of a method by ``handler(request, context)``.
@@ -91,14 +98,18 @@ cdef class GrpcEndpoint(AsyncEndpoint):
     deals in bytes. ``max_message``: bytes of a request message; above it RESOURCE_EXHAUSTED.
     ``translate(exception)`` gives ``(code, details)`` for exceptions that the caller may know of, None
     for others. ``dialects`` takes the requests that are no gRPC but calls, ``refusals`` answers all others.
+    ``interceptors`` stand around the handler; with them it may be None, which is no method.
     """
 
     def __init__(
         self, handler, *, HttpEndpoint refusals not None, bint request_streaming=False, bint response_streaming=False,
         CallPlan plan=None, bint thread=False, bint sync_context=False, deserialize=None, serialize=None,
-        uint64_t max_message=MAX_MESSAGE, translate=None, Dialects dialects=None,
+        uint64_t max_message=MAX_MESSAGE, translate=None, Dialects dialects=None, Interceptors interceptors=None,
     ):
+        if handler is None and interceptors is None:
+            raise TypeError("a method without interceptors needs a handler")
         self.handler = handler
+        self.interceptors = interceptors
         self.request_streaming = request_streaming
         self.response_streaming = response_streaming
         self.plan = plan
@@ -154,6 +165,8 @@ cdef class GrpcEndpoint(AsyncEndpoint):
     # --- the handler
 
     cdef int call(self, Exchange x, ServicerContext context, object request) except -1:
+        if self.interceptors is not None:
+            return self.call_through(x, context, request)
         if self.request_streaming:
             request = new_blocking_requests(context) if self.sync_context else new_requests(context)
         elif self.deserialize is not None:
@@ -164,26 +177,34 @@ cdef class GrpcEndpoint(AsyncEndpoint):
                 return context.end_call(CODE_INTERNAL, "the request message cannot be parsed")
         context.running = True
         try:
-            result = self.begin(x, context, request)
+            result = self.begin(x, SyncServicerContext(context) if self.sync_context else context, request)
         except Exception as error:
             return self.fail(x, error)
         if self.response_streaming:
-            return self.run(x, context, _send_messages(self, x, context, result))
+            return self.run(x, context, _send_messages(self, x, context, result, self.bound, self.in_thread))
         if PyCoro_CheckExact(result):
             return self.run(x, context, result)
         if hasattr(type(result), "__await__"):
             return self.run(x, context, _await_it(result))
         return self.answer(x, result)
 
-    cdef object begin(self, Exchange x, ServicerContext context, object request):
+    cdef int call_through(self, Exchange x, ServicerContext context, bytes message) except -1:
+        """Let the interceptors answer: messages are made of bytes as they ask for them."""
+        context.running = True
+        try:
+            coroutine = self.interceptors.start(self, x, context, message)
+        except Exception as error:
+            return self.fail(x, error)
+        return self.run(x, context, coroutine)
+
+    cdef object begin(self, Exchange x, object context, object request):
         """Call the handler: its coroutine, or what it returned; where it streams and blocks, the call itself."""
-        cdef object visible = SyncServicerContext(context) if self.sync_context else context
         if self.plan is not None:
-            result = self.plan.call_with(x, [request, visible])
+            result = self.plan.call_with(x, [request, context])
         elif self.in_thread:
-            result = functools.partial(self.handler, request, visible)
+            result = functools.partial(self.handler, request, context)
         else:
-            return self.handler(request, visible)
+            return self.handler(request, context)
         return _run_in_thread(x, result) if self.bound and not self.response_streaming else result
 
     cdef int run(self, Exchange x, ServicerContext context, object coroutine) except -1:
@@ -278,26 +299,41 @@ async def _run_in_thread(Exchange x, call):
     return await result if hasattr(type(result), "__await__") else result
 
 
+cdef object run_in_thread(Exchange x, object call):
+    return _run_in_thread(x, call)
+
+
 async def _await_it(awaitable):
     """A coroutine of something that can be awaited."""
     return await awaitable
 
 
-async def _send_messages(GrpcEndpoint endpoint, Exchange x, ServicerContext context, result):
-    """Send what a streaming handler gives: each message as it comes, waiting while the peer is slow."""
+async def _messages_of(Exchange x, result, bint bound, bint in_thread):
     cdef object source = result
-    cdef bytes data
-    if endpoint.bound:
-        source = from_thread(x, result)
-    elif hasattr(type(source), "__await__"):
+    if bound:
+        return from_thread(x, result)
+    if hasattr(type(source), "__await__"):
         source = await source
+    if source is None or hasattr(type(source), "__aiter__"):
+        return source
+    if not hasattr(type(source), "__iter__") or isinstance(source, (bytes, str)):
+        raise TypeError(f"a streaming method yields its messages, or writes them; it returned {source!r:.100}")
+    return from_thread(x, functools.partial(_same, source)) if in_thread else _on_loop(source)
+
+
+cdef object messages_of(Exchange x, object result, bint bound, bint in_thread):
+    return _messages_of(x, result, bound, in_thread)
+
+
+async def _send_messages(
+    GrpcEndpoint endpoint, Exchange x, ServicerContext context, result, bint bound, bint in_thread
+):
+    """Send what a streaming handler gives: each message as it comes, waiting while the peer is slow."""
+    cdef object source = await _messages_of(x, result, bound, in_thread)
+    cdef bytes data
     if source is None:
         # It has written to the context, or nothing.
         return None
-    if not hasattr(type(source), "__aiter__"):
-        if not hasattr(type(source), "__iter__") or isinstance(source, (bytes, str)):
-            raise TypeError(f"a streaming method yields its messages, or writes them; it returned {source!r:.100}")
-        source = from_thread(x, functools.partial(_same, source)) if endpoint.in_thread else _on_loop(source)
     try:
         async for message in source:
             context.check_open()
@@ -312,6 +348,12 @@ async def _send_messages(GrpcEndpoint endpoint, Exchange x, ServicerContext cont
         if hasattr(type(source), "aclose"):
             await source.aclose()
     return None
+
+
+cdef object send_messages(
+    GrpcEndpoint endpoint, Exchange x, ServicerContext context, object result, bint bound, bint in_thread
+):
+    return _send_messages(endpoint, x, context, result, bound, in_thread)
 
 
 def _same(value):
@@ -350,15 +392,19 @@ cdef str hidden(Exchange x, object error, str sentence):
 cdef class GrpcFallback(Endpoint):
     """Answers calls of methods that have no route.
 
-    ``find(path, metadata)`` may still give their ``GrpcEndpoint``; otherwise they end with ``code`` and
-    ``details``. ``dialects`` takes the requests that are no gRPC but calls, ``refusals`` answers all others.
+    ``find(path, metadata)`` may still give their ``GrpcEndpoint``; otherwise ``missing`` answers, which has
+    interceptors and no handler (``missing_unary``: calls that are no gRPC); without it they end with ``code``
+    and ``details``. ``dialects`` takes the requests that are no gRPC but calls, ``refusals`` answers all others.
     """
 
     def __init__(
         self, *, HttpEndpoint refusals not None, find=None, int code=CODE_UNIMPLEMENTED,
-        str details="Method not found!", Dialects dialects=None,
+        str details="Method not found!", Dialects dialects=None, GrpcEndpoint missing=None,
+        GrpcEndpoint missing_unary=None,
     ):
         self.find = find
+        self.missing = missing
+        self.missing_unary = missing_unary
         self.code = code
         self.details = details
         self.refusals = refusals
@@ -368,6 +414,7 @@ cdef class GrpcFallback(Endpoint):
 
     cdef int start(self, Exchange x) except -1:
         cdef GrpcEndpoint found = None
+        cdef bint failed = False
         cdef int code = self.code
         cdef str details = self.details
         cdef bint plain = is_grpc(x.head)
@@ -377,9 +424,12 @@ cdef class GrpcFallback(Endpoint):
             try:
                 found = self.find(x.path_text(), decode_metadata(x.head))
             except Exception as error:
+                failed = True
                 log_failure(x, error, "could not be looked up")
                 code = CODE_UNKNOWN
                 details = hidden(x, error, "Unexpected failure")
+        if found is None and not failed:
+            found = self.missing if plain else self.missing_unary
         if found is not None:
             return found.start(x)
         if not plain:

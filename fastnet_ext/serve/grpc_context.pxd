@@ -28,6 +28,7 @@ cdef class ServicerContext(Call):
     cdef object abort_error             # what abort() raised; the call ends with its status, whatever follows
     cdef Compression compression        # of messages; the peer takes it
     cdef bint plain_next                # the next message is not compressed
+    cdef bint begun                     # the handler has sent the initial metadata
 
     # --- the call's life
     cdef bint running                   # the handler was called
@@ -57,6 +58,8 @@ cdef class ServicerContext(Call):
     # The call was ended in front of its handler's end: who works for it is told so.
     cdef int break_off(self) except -1
 
+    # The head, as the handler asked for it: at most once, also where the dialect still keeps it to itself.
+    cdef int begin_answer(self, list metadata) except -1
     cdef int send_head(self, list metadata) except -1
     # The next message of a stream; None: look at requests.over. Raises when the call is over.
     cdef bytes next_request(self)

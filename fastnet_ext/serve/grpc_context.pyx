@@ -179,9 +179,7 @@ cdef class ServicerContext(Call):
         ``grpc.aio.UsageError`` when it was sent before; ``TypeError`` or ``ValueError`` says what
         cannot be sent.
         """
-        if self.x.status:
-            raise grpcio().UsageError("the initial metadata was sent before")
-        self.send_head(encode_metadata(initial_metadata))
+        self.begin_answer(encode_metadata(initial_metadata))
 
     def set_compression(self, compression):
         """Compress the answer with a ``grpc.Compression``; nothing happens when the caller does not take it.
@@ -191,7 +189,7 @@ cdef class ServicerContext(Call):
         value = getattr(compression, "value", compression)
         if value not in (0, 1, 2):
             raise ValueError(f"{compression!r} is no grpc.Compression")
-        if self.x.status:
+        if self.begun or self.x.status:
             raise grpcio().UsageError("the compression is chosen before the initial metadata is sent")
         accepted = self.head.joined(HEADER_GRPC_ACCEPT_ENCODING) or ""
         if CODINGS[value] in [name.strip() for name in accepted.split(",")]:
@@ -366,6 +364,12 @@ cdef class ServicerContext(Call):
         return 0
 
     # --- sending
+
+    cdef int begin_answer(self, list metadata) except -1:
+        if self.begun or self.x.status:
+            raise grpcio().UsageError("the initial metadata was sent before")
+        self.begun = True
+        return self.send_head(metadata)
 
     cdef int send_head(self, list metadata) except -1:
         return self.encoder.send_head(self.x, metadata, self.compression)

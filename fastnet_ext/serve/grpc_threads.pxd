@@ -30,6 +30,13 @@ cdef class BlockingRequests:
     cdef bint over
 
 
+cdef class BlockingIterator:
+    """What an asynchronous iterator gives, for a thread."""
+
+    cdef object loop
+    cdef object source
+
+
 cdef class Handoff:
     """Messages on their way from a thread to the loop."""
 
@@ -46,3 +53,5 @@ cdef class Handoff:
 cdef object from_thread(Exchange x, object call)
 
 cdef BlockingRequests new_blocking_requests(ServicerContext context)
+
+cdef BlockingIterator new_blocking_iterator(Exchange x, object source)

@@ -37,9 +37,7 @@ cdef class SyncServicerContext:
         self._on_loop(lambda: self._send_head(fields))
 
     def _send_head(self, list fields):
-        if self.context.x.status:
-            raise grpcio().UsageError("the initial metadata was sent before")
-        self.context.send_head(fields)
+        self.context.begin_answer(fields)
 
     def abort(self, code, str details="", trailing_metadata=()):
         """End the call with a status other than OK; raises ``grpc.aio.AbortError``, always.
@@ -140,6 +138,45 @@ async def _read_batch(ServicerContext context):
         message = context.parse(data)
     batch.reverse()
     return batch
+
+
+@cython.final
+cdef class BlockingIterator:
+    """``for message in messages``, in a thread, where the messages come from something asynchronous."""
+
+    def __iter__(self):
+        return self
+
+    def __aiter__(self):
+        return self.source
+
+    def __next__(self):
+        reading = _next_of(self.source)
+        try:
+            found = asyncio.run_coroutine_threadsafe(reading, self.loop).result()
+        except concurrent.futures.CancelledError:
+            raise asyncio.CancelledError("the call is over") from None
+        finally:
+            # Of a loop that is closed by now, nobody has taken it.
+            reading.close()
+        if found is None:
+            raise StopIteration
+        return found[0]
+
+
+cdef BlockingIterator new_blocking_iterator(Exchange x, object source):
+    cdef BlockingIterator iterator = BlockingIterator.__new__(BlockingIterator)
+    iterator.loop = x.connection.local.loop
+    iterator.source = source.__aiter__()
+    return iterator
+
+
+async def _next_of(source):
+    """The next item in a tuple; None behind the last one."""
+    try:
+        return (await source.__anext__(),)
+    except StopAsyncIteration:
+        return None
 
 
 # --- answers
