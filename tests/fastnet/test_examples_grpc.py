@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -113,9 +114,25 @@ def test_nobody_calls_without_the_token(users: tuple[Service, bytes]) -> None:
     service, root = users
     with connected(f"localhost:{service.port}", "wrong", root) as stub:
         assert code_of(stub.GetUser, user_pb.GetUserRequest(id=1)) == grpc.StatusCode.UNAUTHENTICATED
+        assert code_of(stub.CreateUsers, iter([])) == grpc.StatusCode.UNAUTHENTICATED
         with pytest.raises(grpc.RpcError) as caught:
             list(stub.ListUsers(user_pb.ListUsersRequest()))
         assert caught.value.code() == grpc.StatusCode.UNAUTHENTICATED
+    address = f"localhost:{service.port}"
+    with grpc.secure_channel(address, grpc.ssl_channel_credentials(root)) as channel:
+        # Load balancers have no token; all others need one, whatever they ask for.
+        check = channel.unary_unary("/grpc.health.v1.Health/Check")
+        assert check(b"", timeout=20) == b"\x08\x01"
+        for path in ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", "/user.UserService/Nothing"):
+            calls = channel.stream_stream(path)(iter([b""]), timeout=20)
+            with pytest.raises(grpc.RpcError):
+                next(calls)
+            assert calls.code() == grpc.StatusCode.UNAUTHENTICATED
+    context = ssl.create_default_context(cadata=root.decode())
+    url = f"https://{address}/user.UserService/GetUser"
+    assert httpx.post(url, json={"id": 1}, verify=context).status_code == 401
+    bearer = {"authorization": f"Bearer {TOKEN}"}
+    assert httpx.post(url, json={"id": 10**6}, headers=bearer, verify=context).status_code == 404
 
 
 class Flaky(user_grpc.UserServiceServicer):  # type: ignore[misc, name-defined]
