@@ -35,6 +35,7 @@ class Health:
         # Those who wait for a change, with the loops on which they do.
         self._watchers: dict[asyncio.Event, asyncio.AbstractEventLoop] = {}
         self._response = message_class(f"{HEALTH}.HealthCheckResponse")
+        self._list_response = message_class(f"{HEALTH}.HealthListResponse")
         app.on_state_change(self._tell)
 
     def set(self, service: str, serving: bool) -> None:
@@ -60,6 +61,12 @@ class Health:
             code = importlib.import_module("grpc").StatusCode.NOT_FOUND
             await context.abort(code, f"there is no service {request.service!r} here")
         return self._response(status=SERVING if serving else NOT_SERVING)
+
+    async def List(self, request: Any, context: ServicerContext) -> Any:
+        """Answer for all services at once; "" is the application."""
+        names = dict.fromkeys(("", *self._services(), *self._said))
+        statuses = {name: self._response(status=SERVING if self.serving(name) else NOT_SERVING) for name in names}
+        return self._list_response(statuses=statuses)
 
     async def Watch(self, request: Any, context: ServicerContext) -> AsyncIterator[Any]:
         """Answer for one service now and at each change; ends with UNAVAILABLE when the server shuts down."""

@@ -18,10 +18,12 @@ HEALTH: Final = "grpc.health.v1"
 REFLECTION: Final = ("grpc.reflection.v1", "grpc.reflection.v1alpha")
 
 # Messages by name: fields as (name, number, type), where the type is a scalar's, or a message's or an enum's full name;
-# "*" before it is `repeated`, and a fourth item the oneof.
+# "*" before it is `repeated`, "map:" a map of strings to them, and a fourth item the oneof.
 _HEALTH_MESSAGES: Final[dict[str, list[Any]]] = {
     "HealthCheckRequest": [("service", 1, "string")],
     "HealthCheckResponse": [("status", 1, "enum:HealthCheckResponse.ServingStatus")],
+    "HealthListRequest": [],
+    "HealthListResponse": [("statuses", 1, "map:HealthCheckResponse")],
 }
 _SERVING_STATUS: Final = ("UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN")
 
@@ -88,8 +90,9 @@ def _ours() -> Any:
     for number, name in enumerate(_SERVING_STATUS):
         enum.value.add(name=name, number=number)
     service = health.service.add(name="Health")
-    for name, streams in (("Check", False), ("Watch", True)):
-        _add_method(service, HEALTH, name, "HealthCheckRequest", "HealthCheckResponse", server=streams)
+    _add_method(service, HEALTH, "Check", "HealthCheckRequest", "HealthCheckResponse")
+    _add_method(service, HEALTH, "List", "HealthListRequest", "HealthListResponse")
+    _add_method(service, HEALTH, "Watch", "HealthCheckRequest", "HealthCheckResponse", server=True)
     pool.AddSerializedFile(health.SerializeToString())
     for package in REFLECTION:
         file = _file(package, "reflection", _REFLECTION_MESSAGES)
@@ -113,6 +116,13 @@ def _file(package: str, name: str, messages: dict[str, list[Any]]) -> Any:
 
 def _add_field(message: Any, package: str, name: str, number: int, kind: str, oneof: str | None = None) -> None:
     types = protobuf("descriptor_pb2").FieldDescriptorProto
+    if kind.startswith("map:"):
+        # On the wire a map is a repeated message of key and value (protobuf's language guide, "Maps").
+        entry = message.nested_type.add(name=f"{name.title()}Entry")
+        entry.options.map_entry = True
+        _add_field(entry, package, "key", 1, "string")
+        _add_field(entry, package, "value", 2, kind.removeprefix("map:"))
+        kind = f"*{message.name}.{entry.name}"
     repeated, kind = kind.startswith("*"), kind.removeprefix("*")
     field = message.field.add(name=name, number=number)
     field.label = types.LABEL_REPEATED if repeated else types.LABEL_OPTIONAL

@@ -90,6 +90,24 @@ def test_check() -> None:
         assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
 
+def test_list() -> None:
+    app, health = application()
+    with serving(app) as client, stub_of(client) as stub:
+        if not hasattr(stub, "List"):
+            pytest.skip("this grpcio-health-checking is older than List")
+
+        def listed() -> dict[str, int]:
+            answer = stub.List(health_pb2.HealthListRequest(), timeout=10)
+            return {name: each.status for name, each in answer.statuses.items()}
+
+        assert listed() == {"": SERVING, "grpc.health.v1.Health": SERVING, "greeter.Greeter": SERVING}
+        health.set("database", False)
+        assert listed()["database"] == NOT_SERVING
+        app.ready = False
+        assert set(listed().values()) == {NOT_SERVING}
+        assert client.post("/grpc.health.v1.Health/List", b"{}").json["statuses"][""] == {"status": "NOT_SERVING"}
+
+
 def test_watch() -> None:
     app, health = application()
     with serving(app) as client, stub_of(client) as stub:
