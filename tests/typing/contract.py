@@ -4,8 +4,8 @@ What the design shows is here as it is written there; what decorators return is 
 and what handlers are handed has the types that users rely on.
 """
 
-from collections.abc import AsyncIterator
-from typing import Annotated, assert_type
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Annotated, Any, Literal, assert_type
 
 import greeter_pb2 as pb
 import greeter_pb2_grpc as pb_grpc
@@ -13,7 +13,7 @@ import grpc.aio
 import msgspec
 
 from fastnet import App, CallNext, Depends, Header, HTTPException, Request, Response, Router, WebSocket
-from fastnet.grpc import GrpcServer, ServicerContext
+from fastnet.grpc import GrpcServer, InterceptedCall, Metadatum, Next, Peer, ServicerContext
 
 app = App()
 
@@ -136,7 +136,33 @@ class Servicer(pb_grpc.GreeterServicer):
         return pb.HelloReply(message=f"Hello, {request.name}!")
 
 
-third = App()
+class AuthInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[misc] # grpcio has no types for mypy
+    """Unmodified, as it is written for grpc.aio."""
+
+    async def intercept_service(
+        self,
+        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any] | None]]",
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        return await continuation(handler_call_details)
+
+
+third = App(grpc_interceptors=[AuthInterceptor()])
+assert_type(third.grpc.interceptor(AuthInterceptor()), AuthInterceptor)
+
+
+@third.grpc.interceptor
+async def authorized(call: InterceptedCall, next: Next) -> Any:
+    assert_type(call.method, str)
+    assert_type(call.kind, Literal["unary_unary", "unary_stream", "stream_unary", "stream_stream"])
+    assert_type(call.metadata, tuple[Metadatum, ...])
+    assert_type(call.peer, Peer)
+    assert_type(call.context, ServicerContext)
+    if not call.metadata:
+        await call.context.abort(grpc.StatusCode.UNAUTHENTICATED, "who are you?")
+    return await next(call)
+
+
 pb_grpc.add_GreeterServicer_to_server(Servicer(), third.grpc)
 
 

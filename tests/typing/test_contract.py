@@ -22,7 +22,7 @@ def test_decorators_return_what_they_were_given() -> None:
     greeter()
     module = importlib.import_module("tests.typing.contract")
     assert isinstance(module.Greeter, type)
-    for name in ("index", "read_user", "report", "echo", "timing", "lifespan", "say_hello", "read_item"):
+    for name in ("index", "read_user", "report", "echo", "timing", "lifespan", "say_hello", "read_item", "authorized"):
         function = getattr(module, name)
         assert (function.__module__, function.__qualname__) == (module.__name__, name)
         assert type(function).__name__ == "function"
