@@ -9,11 +9,12 @@ import struct
 from collections.abc import Iterator
 from typing import Any, cast
 
+import grpc
 import pytest
 
 from benches.micro.sink import Sink
 from fastnet import App
-from fastnet.grpc import GrpcServer
+from fastnet.grpc import GrpcServer, InterceptedCall, Next
 from fastnet_ext.exchange.exchange import Route
 from fastnet_ext.exchange.memory import MemoryConnection, MemoryExchange
 from fastnet_ext.grpc.framing import frame
@@ -103,10 +104,22 @@ FIELDS = [(b":path", PATH), (b":authority", b"localhost:8000"), *HEADERS]
 BLOCK = bytes([0x83, 0x86]) + b"".join(literal(name, value) for name, value in FIELDS)
 
 
-@pytest.mark.parametrize("kind", ["async", "inline"])
+async def passing(call: InterceptedCall, next: Next) -> Any:
+    return await next(call)
+
+
+class Passing(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        return await continuation(handler_call_details)
+
+
+INTERCEPTORS: dict[str, list[Any]] = {"intercepted": [passing], "intercepted-by-grpcio": [Passing()]}
+
+
+@pytest.mark.parametrize("kind", ["async", "inline", *INTERCEPTORS])
 def test_connection(benchmark: Any, loop: asyncio.AbstractEventLoop, kind: str) -> None:
     """A hundred calls of one read through an HTTP/2 connection, answered in one write."""
-    app = App()
+    app = App(grpc_interceptors=INTERCEPTORS.get(kind, ()))
     app.grpc.method(PATH.decode(), inline=kind == "inline")(quick if kind == "inline" else say_hello)
     state = LoopState(loop)
     connection = AcceptedConnection(state, Service(app.build(), OnePort()))

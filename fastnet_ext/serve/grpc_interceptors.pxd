@@ -98,3 +98,4 @@ cdef class Chain(Interceptors):
     cdef Link first
     cdef str method                     # None: of methods that nobody serves; the call says which it is
     cdef object surface                 # grpcio's side of things: see Surface in fastnet.grpc.interceptors
+    cdef object plain_handler           # what the end of the chain offers where no call changes it; None: not asked yet

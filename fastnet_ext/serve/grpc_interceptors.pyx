@@ -152,13 +152,19 @@ cdef object offered(Link link, InterceptedCall call, object details):
     cdef GrpcEndpoint endpoint = call.endpoint
     cdef Proceeding proceeding
     cdef object function
+    cdef bint own
     if details.method != call.method:
         endpoint = call.chain.surface.lookup(details)
         if endpoint is None:
             return None
+    # A nested call may be of another method than the chain.
+    own = endpoint is call.endpoint and not call.nested
     if isinstance(link, HandlerLink) and endpoint.handler is None:
         return None
     if isinstance(link, HandlerLink) and endpoint.plan is None:
+        if own and call.chain.plain_handler is not None:
+            call.offered = call.chain.plain_handler
+            return call.offered
         # The very function that was registered, asynchronous or not, as wrappers of it expect.
         function = endpoint.handler
     else:
@@ -173,6 +179,8 @@ cdef object offered(Link link, InterceptedCall call, object details):
     )
     if endpoint is call.endpoint:
         call.offered = handler
+        if own and function is endpoint.handler:
+            call.chain.plain_handler = handler
     return handler
 
 
