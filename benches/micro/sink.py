@@ -4,13 +4,15 @@ from typing import Any
 
 
 class Sink:
-    """A transport that takes everything and keeps the latest."""
+    """A transport that takes everything, keeps the latest and counts the bytes."""
 
     def __init__(self) -> None:
         self.latest = b""
+        self.taken = 0
 
     def write(self, data: bytes) -> None:
         self.latest = data
+        self.taken += len(data)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return default

@@ -1,12 +1,13 @@
-"""One unary call: what the engine adds to handler and protobuf.
+"""Calls: what the engine adds to handler and protobuf.
 
 ``test_handler`` is the work that any server has: parse, call, serialise. The others do the same behind an exchange in
-memory, and behind an HTTP/2 connection whose input is at hand (a hundred calls in one read, without a socket).
+memory, and behind an HTTP/2 connection whose input is at hand (a hundred calls in one read, without a socket). Streams
+go through such a connection too; what is told of them is one message.
 """
 
 import asyncio
 import struct
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, cast
 
 import grpc
@@ -27,6 +28,9 @@ from tests.protos import greeter
 pb, _ = greeter()
 
 BATCH = 100
+MESSAGES = 1000
+TURNS = 10_000
+"""Of the loop, after which calls that are under way will never end."""
 PATH = b"/greeter.Greeter/SayHello"
 REQUEST = pb.HelloRequest(name="World").SerializeToString()
 REPLY = pb.HelloReply(message="Hello, World!").SerializeToString()
@@ -100,8 +104,41 @@ def literal(name: bytes, value: bytes) -> bytes:
     return bytes([0, len(name)]) + name + bytes([len(value)]) + value
 
 
-FIELDS = [(b":path", PATH), (b":authority", b"localhost:8000"), *HEADERS]
-BLOCK = bytes([0x83, 0x86]) + b"".join(literal(name, value) for name, value in FIELDS)
+def block(path: bytes) -> bytes:
+    """The header block of a call."""
+    fields = [(b":path", path), (b":authority", b"localhost:8000"), *HEADERS]
+    return bytes([0x83, 0x86]) + b"".join(literal(name, value) for name, value in fields)
+
+
+class Peer:
+    """The client's end of a connection to an application: its settings are sent, its windows as wide as can be."""
+
+    def __init__(self, app: App, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.sink = Sink()
+        self.state = LoopState(loop)
+        self.connection = AcceptedConnection(self.state, Service(app.build(), OnePort()))
+        self.connection.connection_made(cast(Any, self.sink))
+        self.next_stream = iter(range(1, 1 << 31, 2))
+        streams, connection = struct.pack(">HI", 4, 0x7FFFFFFF), struct.pack(">I", 1 << 30)
+        self.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + h2_frame(4, 0, 0, streams) + h2_frame(8, 0, 0, connection))
+
+    def send(self, what: bytes) -> None:
+        self.connection.get_buffer(-1)[: len(what)] = what
+        self.connection.buffer_updated(len(what))
+
+    def send_to_end(self, what: bytes) -> None:
+        """Send, and let the loop turn until all calls are answered."""
+        self.send(what)
+        for _ in range(TURNS):
+            if self.state.counters["requests_active"] == 0:
+                return
+            self.loop.run_until_complete(asyncio.sleep(0))
+        raise AssertionError("the calls do not end")
+
+    def close(self) -> None:
+        self.connection.connection_lost(None)
+        self.state.close()
 
 
 async def passing(call: InterceptedCall, next: Next) -> Any:
@@ -121,36 +158,72 @@ def test_connection(benchmark: Any, loop: asyncio.AbstractEventLoop, kind: str) 
     """A hundred calls of one read through an HTTP/2 connection, answered in one write."""
     app = App(grpc_interceptors=INTERCEPTORS.get(kind, ()))
     app.grpc.method(PATH.decode(), inline=kind == "inline")(quick if kind == "inline" else say_hello)
-    state = LoopState(loop)
-    connection = AcceptedConnection(state, Service(app.build(), OnePort()))
-    sink = Sink()
-    connection.connection_made(cast(Any, sink))
-    head, data = h2_frame(1, 4, 0, BLOCK), h2_frame(0, 1, 0, frame(REQUEST))
-    next_stream = iter(range(1, 1 << 31, 2))
-
-    def receive(what: bytes) -> None:
-        connection.get_buffer(-1)[: len(what)] = what
-        connection.buffer_updated(len(what))
+    peer = Peer(app, loop)
+    head, data = h2_frame(1, 4, 0, block(PATH)), h2_frame(0, 1, 0, frame(REQUEST))
 
     def batch() -> tuple[tuple[bytes], dict[str, Any]]:
         calls = []
         for _ in range(BATCH):
-            stream = next(next_stream).to_bytes(4, "big")
-            calls += [head[:5], stream, BLOCK, data[:5], stream, data[9:]]
+            stream = next(peer.next_stream).to_bytes(4, "big")
+            calls += [head[:5], stream, head[9:], data[:5], stream, data[9:]]
         return (b"".join(calls),), {}
 
-    huge = struct.pack(">HI", 4, 0x7FFFFFFF)
-    receive(
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + h2_frame(4, 0, 0, huge) + h2_frame(8, 0, 0, struct.pack(">I", 1 << 30))
-    )
     for _ in range(3):
         # The first handlers come to their end in Tasks, which then wait for the next ones.
-        receive(batch()[0][0])
-        loop.run_until_complete(asyncio.sleep(0.01))
+        peer.send_to_end(batch()[0][0])
     benchmark.extra_info["items"] = BATCH
-    benchmark.pedantic(receive, setup=batch, rounds=200, warmup_rounds=5)
+    benchmark.pedantic(peer.send, setup=batch, rounds=200, warmup_rounds=5)
     # All of the last batch were answered, in one write.
-    assert sink.latest.count(REPLY) == BATCH
-    assert state.counters["requests_active"] == 0
-    connection.connection_lost(None)
-    state.close()
+    assert peer.sink.latest.count(REPLY) == BATCH
+    assert peer.state.counters["requests_active"] == 0
+    peer.close()
+
+
+async def many_hellos(request: Any, context: Any) -> AsyncIterator[Any]:
+    for _ in range(MESSAGES):
+        yield pb.HelloReply(message="Hello, World!")
+
+
+async def record(requests: AsyncIterator[Any], context: Any) -> Any:
+    count = 0
+    async for _ in requests:
+        count += 1
+    return pb.GreetingSummary(count=count)
+
+
+def test_server_stream(benchmark: Any, loop: asyncio.AbstractEventLoop) -> None:
+    """A thousand messages of one answer; they leave in a few writes, between which the loop turns."""
+    app = App()
+    app.grpc.method("/greeter.Greeter/SayHelloStream")(many_hellos)
+    peer = Peer(app, loop)
+    head, message = block(b"/greeter.Greeter/SayHelloStream"), frame(REQUEST)
+
+    def call() -> tuple[tuple[bytes], dict[str, Any]]:
+        peer.sink.taken = 0
+        stream = next(peer.next_stream)
+        return (h2_frame(1, 4, stream, head) + h2_frame(0, 1, stream, message),), {}
+
+    benchmark.extra_info["items"] = MESSAGES
+    benchmark.pedantic(peer.send_to_end, setup=call, rounds=50, warmup_rounds=5)
+    # `taken` is of the last call alone: its messages, each a frame, and less than that for head and trailers.
+    size = len(h2_frame(0, 0, 1, frame(REPLY)))
+    assert MESSAGES * size < peer.sink.taken < (MESSAGES + 10) * size
+    peer.close()
+
+
+def test_client_stream(benchmark: Any, loop: asyncio.AbstractEventLoop) -> None:
+    """A thousand messages of one request, all in one read, each in a frame of its own."""
+    app = App()
+    app.grpc.method("/greeter.Greeter/RecordGreetings")(record)
+    peer = Peer(app, loop)
+    head, message = block(b"/greeter.Greeter/RecordGreetings"), frame(REQUEST)
+
+    def call() -> tuple[tuple[bytes], dict[str, Any]]:
+        stream = next(peer.next_stream)
+        last = h2_frame(0, 1, stream, message)
+        return (h2_frame(1, 4, stream, head) + h2_frame(0, 0, stream, message) * (MESSAGES - 1) + last,), {}
+
+    benchmark.extra_info["items"] = MESSAGES
+    benchmark.pedantic(peer.send_to_end, setup=call, rounds=50, warmup_rounds=5)
+    assert pb.GreetingSummary(count=MESSAGES).SerializeToString() in peer.sink.latest
+    peer.close()
