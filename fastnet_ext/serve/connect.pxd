@@ -31,6 +31,7 @@ cdef class ConnectEncoder(AnswerEncoder):
     cdef list fields                # of every head
     cdef list metadata              # of the handler, for the head; None: none
     cdef bytes message
+    cdef Compression compression    # of the message
     cdef bint accepting             # the head names the compressions that we know
 
     cdef bytes media_type(self, int code)

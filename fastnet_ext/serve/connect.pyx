@@ -9,7 +9,7 @@ from libc.string cimport memcmp
 import logging
 
 from fastnet_ext.core.buffer cimport buffer_append, buffer_free, buffer_init
-from fastnet_ext.core.headers cimport HEADER_CONTENT_ENCODING, METHOD_GET, Field, HeaderBlock
+from fastnet_ext.core.headers cimport HEADER_ACCEPT_ENCODING, HEADER_CONTENT_ENCODING, METHOD_GET, Field, HeaderBlock
 from fastnet_ext.exchange.exchange cimport Exchange, Responder
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.exchange.limits cimport CUT_CALL, LIMIT_MESSAGE
@@ -22,8 +22,8 @@ from fastnet_ext.serve.grpc cimport GrpcCall, GrpcEndpoint
 from fastnet_ext.serve.grpc_context cimport ServicerContext
 from fastnet_ext.serve.grpc_wire cimport (
     ACCEPTED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_OK, CODE_RESOURCE_EXHAUSTED, CODE_UNIMPLEMENTED,
-    COMPRESSION_NONE, COMPRESSION_UNKNOWN, AnswerEncoder, Compression, binary_fields_valid, compression_named,
-    decompress,
+    COMPRESSION_NONE, COMPRESSION_UNKNOWN, AnswerEncoder, Compression, binary_fields_valid, coding_name, compress,
+    compression_named, decompress,
 )
 
 __all__ = ["Transcoder"]
@@ -62,8 +62,12 @@ cdef class ConnectEncoder(AnswerEncoder):
         self.accepting = True
         return 0
 
+    cdef str accepted(self, HeaderBlock head):
+        return head.joined(HEADER_ACCEPT_ENCODING)
+
     cdef int send_message(self, Exchange x, bytes message, Compression compression) except -1:
         self.message = message
+        self.compression = compression
         return 1
 
     cdef int send_end(self, Exchange x, int code, str details, list metadata) except -1:
@@ -85,6 +89,13 @@ cdef class ConnectEncoder(AnswerEncoder):
             body = error_body(code, details, packed_status)
         fields = [(b"content-type", self.media_type(code))]
         fields += self.fields
+        # Errors are short, and an empty body is no compressed one.
+        if code == CODE_OK and self.compression != COMPRESSION_NONE and body:
+            body = compress(body, self.compression)
+            # An answer to GET may be kept for others, who may take no compression.
+            fields += [
+                (b"content-encoding", coding_name(self.compression).encode()), (b"vary", b"accept-encoding"),
+            ]
         if self.accepting:
             fields.append((b"accept-encoding", ACCEPTED))
         if self.metadata is not None:

@@ -6,7 +6,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport strlen
 
-from fastnet_ext.core.headers cimport Field
+from fastnet_ext.core.headers cimport Field, HeaderBlock
 from fastnet_ext.exchange.exchange cimport Exchange, Responder
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.grpc.connect cimport end_envelope
@@ -17,7 +17,7 @@ from fastnet_ext.serve.grpc_context cimport ServicerContext
 from fastnet_ext.serve.grpc_requests cimport unpacked
 from fastnet_ext.serve.grpc_wire cimport (
     ACCEPTED, CODE_INTERNAL, CODE_UNIMPLEMENTED, COMPRESSION_NONE, COMPRESSION_UNKNOWN, AnswerEncoder, Compression,
-    compression_named, framed_message,
+    coding_name, compression_named, framed_message,
 )
 
 cdef int CODE_INVALID_ARGUMENT = 3
@@ -31,16 +31,22 @@ cdef class StreamEncoder(AnswerEncoder):
         cdef list fields = [(
             b"content-type", b"application/connect+proto" if self.transcoder is None else b"application/connect+json"
         )]
+        if compression != COMPRESSION_NONE:
+            fields.append((b"connect-content-encoding", coding_name(compression).encode()))
         return x.send_head(ResponseHead(200, fields + self.fields + (metadata or [])), -1)
 
     cdef int send_accepted(self, Exchange x) except -1:
         return self.send_head(x, [(b"connect-accept-encoding", ACCEPTED)], COMPRESSION_NONE)
 
+    cdef str accepted(self, HeaderBlock head):
+        cdef const Field* field = head.find_name(b"connect-accept-encoding", 23)
+        return None if field is NULL else head.text(field.value)
+
     cdef int send_message(self, Exchange x, bytes message, Compression compression) except -1:
         cdef bytes framed
         if self.transcoder is not None:
             message = self.transcoder.reply_to_json(message)
-        framed = framed_message(message, COMPRESSION_NONE)
+        framed = framed_message(message, compression)
         return x.send_data(PyBytes_AS_STRING(framed), PyBytes_GET_SIZE(framed), framed)
 
     cdef int send_end(self, Exchange x, int code, str details, list metadata) except -1:

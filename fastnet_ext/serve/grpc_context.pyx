@@ -13,7 +13,6 @@ import asyncio
 import importlib
 import logging
 
-from fastnet_ext.core.headers cimport HEADER_GRPC_ACCEPT_ENCODING
 from fastnet_ext.exchange.exchange cimport GONE_NOT, Exchange, Observer
 from fastnet_ext.exchange.limits cimport CUT_CALL, LIMIT_MESSAGE
 from fastnet_ext.exchange.request cimport Call
@@ -21,7 +20,7 @@ from fastnet_ext.serve.grpc_requests cimport RequestStream
 from fastnet_ext.serve.grpc_values import EXTRA, auth_context, identity_key, peer_of
 from fastnet_ext.serve.grpc_wire cimport (
     CODE_CANCELLED, CODE_DEADLINE_EXCEEDED, CODE_INTERNAL, CODE_OK, CODE_RESOURCE_EXHAUSTED, COMPRESSION_NONE, MAX_CODE,
-    Compression, decode_metadata, encode_metadata,
+    Compression, decode_metadata, encode_metadata, names_coding,
 )
 from fastnet_ext.serve.websocket_driver cimport as_exception
 
@@ -40,9 +39,6 @@ cdef enum:
     MESSAGE_COST = 256
 
 cdef object log = logging.getLogger("fastnet.error")
-
-# The codings of grpc-accept-encoding in the numbers of grpc.Compression.
-cdef tuple CODINGS = ("identity", "deflate", "gzip")
 
 
 cdef object grpcio():
@@ -186,16 +182,14 @@ cdef class ServicerContext(Call):
 
         ``grpc.aio.UsageError`` once the initial metadata was sent, ``ValueError`` when it is none.
         """
+        cdef Compression chosen
         value = getattr(compression, "value", compression)
         if value not in (0, 1, 2):
             raise ValueError(f"{compression!r} is no grpc.Compression")
         if self.begun or self.x.status:
             raise grpcio().UsageError("the compression is chosen before the initial metadata is sent")
-        accepted = self.head.joined(HEADER_GRPC_ACCEPT_ENCODING) or ""
-        if CODINGS[value] in [name.strip() for name in accepted.split(",")]:
-            self.compression = <Compression><int>value
-        else:
-            self.compression = COMPRESSION_NONE
+        chosen = <Compression><int>value
+        self.compression = chosen if names_coding(self.encoder.accepted(self.head) or "", chosen) else COMPRESSION_NONE
 
     def disable_next_message_compression(self):
         """Send the next message as it is."""

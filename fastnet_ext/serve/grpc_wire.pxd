@@ -49,6 +49,8 @@ cdef class AnswerEncoder:
     cdef int send_end(self, Exchange x, int code, str details, list metadata) except -1
     # In place of send_head: a head that also names the compressions that we know.
     cdef int send_accepted(self, Exchange x) except -1
+    # The compressions that the caller takes, as the field says in which the dialect has them; None: it does not say.
+    cdef str accepted(self, HeaderBlock head)
 
 
 cdef class GrpcEncoder(AnswerEncoder):
@@ -63,6 +65,15 @@ cdef class GrpcEncoder(AnswerEncoder):
 
 # The heads of answers without metadata, by Compression: these fields, and grpc-encoding.
 cdef tuple heads_of(list fields)
+
+# A message, compressed. Not for COMPRESSION_NONE.
+cdef bytes compress(bytes message, Compression compression)
+
+# The name of a compression, as heads have it.
+cdef str coding_name(Compression compression)
+
+# Whether a list of codings, with or without weights (RFC 9110, 12.5.3), names that compression, and does not refuse it.
+cdef bint names_coding(str accepted, Compression compression) except -1
 
 # A message with its prefix, compressed when told to. ValueError from 4 GiB on.
 cdef bytes framed_message(bytes message, Compression compression)

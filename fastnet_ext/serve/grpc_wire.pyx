@@ -24,14 +24,15 @@ __all__ = ["metadata_fields"]
 
 # The compressions in the numbers of grpc.Compression, as zlib's window bits: with a zlib or a gzip header.
 cdef tuple WINDOW_BITS = (0, 15, 31)
+cdef tuple CODINGS = ("identity", "deflate", "gzip")
 
 ACCEPTED = b"identity,deflate,gzip"
 
-# Names that frame messages or carry gRPC's own values: no handler's to send.
+# Names that frame messages or carry a protocol's own values: no handler's to send.
 cdef frozenset RESERVED = frozenset((
-    b"connection", b"content-length", b"content-type", b"grpc-accept-encoding", b"grpc-encoding", b"grpc-message",
-    b"grpc-status", b"grpc-timeout", b"host", b"keep-alive", b"proxy-connection", b"te", b"trailer",
-    b"transfer-encoding", b"upgrade",
+    b"connect-content-encoding", b"connection", b"content-encoding", b"content-length", b"content-type",
+    b"grpc-accept-encoding", b"grpc-encoding", b"grpc-message", b"grpc-status", b"grpc-timeout", b"host",
+    b"keep-alive", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
 ))
 
 
@@ -63,6 +64,9 @@ cdef class AnswerEncoder:
     cdef int send_accepted(self, Exchange x) except -1:
         raise NotImplementedError
 
+    cdef str accepted(self, HeaderBlock head):
+        return head.joined(HEADER_GRPC_ACCEPT_ENCODING)
+
 
 cdef tuple heads_of(list fields):
     return (
@@ -77,7 +81,7 @@ cdef bytes framed_message(bytes message, Compression compression):
     cdef Py_ssize_t size
     cdef char* to
     if compression != COMPRESSION_NONE:
-        message = zlib.compress(message, wbits=WINDOW_BITS[<int>compression])
+        message = compress(message, compression)
     size = PyBytes_GET_SIZE(message)
     if <uint64_t>size > 0xFFFFFFFF:
         raise ValueError(f"a gRPC message has less than 4 GiB, not {size} bytes")
@@ -157,6 +161,24 @@ cdef Compression compression_named(const char* name, size_t size) noexcept:
     if size == 7 and memcmp(name, b"deflate", 7) == 0:
         return COMPRESSION_DEFLATE
     return COMPRESSION_UNKNOWN
+
+
+cdef str coding_name(Compression compression):
+    return <str>CODINGS[<int>compression]
+
+
+cdef bint names_coding(str accepted, Compression compression) except -1:
+    cdef str one, name, weight
+    for one in accepted.split(","):
+        name, _, weight = one.partition(";")
+        if name.strip().lower() == CODINGS[<int>compression]:
+            # A weight of 0 ("q=0", "q=0.000") refuses.
+            return not weight or weight.strip(" \tqQ=0.") != ""
+    return False
+
+
+cdef bytes compress(bytes message, Compression compression):
+    return zlib.compress(message, wbits=WINDOW_BITS[<int>compression])
 
 
 cdef bytes decompress(bytes message, Compression compression, uint64_t limit):

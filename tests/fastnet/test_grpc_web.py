@@ -43,6 +43,8 @@ def packed_status() -> bytes:
 
 class Greeter:
     async def SayHello(self, request: Any, context: Any) -> Any:
+        if request.name.startswith("x"):
+            context.set_compression(grpc.Compression.Gzip)
         match request.name:
             case "metadata":
                 await context.send_initial_metadata([("first", "1"), ("first-bin", b"\xff")])
@@ -54,7 +56,9 @@ class Greeter:
                 await context.abort(grpc.StatusCode.FAILED_PRECONDITION, "não: 50%", trailing)
             case "refuse":
                 raise HTTPException(404, "no such person")
-            case "fail":
+            case "xempty":
+                return pb.HelloReply()
+            case "fail" | "xfail":
                 raise RuntimeError("secret")
             case "wait":
                 try:
@@ -157,6 +161,40 @@ def test_a_compressed_request(client: Client, coding: str) -> None:
     fields = {"content-type": JSON, "content-encoding": coding}
     answer = client.request("POST", HELLO, gzip.compress(body, mtime=0) if coding == "gzip" else body, fields)
     assert answer.json == {"message": "Hello, Ada!"}
+
+
+@pytest.mark.parametrize(
+    ("accepted", "compressed"),
+    [
+        ("gzip", True),
+        ("br, GZIP;q=0.5", True),
+        ("deflate", False),
+        ("gzip;q=0", False),
+        ("gzip; q=0.000", False),
+        ("", False),
+    ],
+)
+@pytest.mark.parametrize("kind", [JSON, PROTO])
+def test_a_compressed_answer(client: Client, kind: str, accepted: str, compressed: bool) -> None:
+    request = pb.HelloRequest(name="x" * 500)
+    body = json.dumps({"name": request.name}).encode() if kind == JSON else request.SerializeToString()
+    answer = client.request("POST", HELLO, body, {"content-type": kind, "accept-encoding": accepted})
+    assert answer.status == 200
+    assert answer.headers.get("content-encoding") == ("gzip" if compressed else None)
+    assert answer.headers.get("vary") == ("accept-encoding" if compressed else None)
+    content = gzip.decompress(answer.body) if compressed else answer.body
+    assert len(answer.body) < 100 or not compressed
+    reply = pb.HelloReply(**json.loads(content)) if kind == JSON else pb.HelloReply.FromString(content)
+    assert reply.message == f"Hello, {request.name}!"
+
+
+def test_errors_and_empty_answers_are_not_compressed(client: Client) -> None:
+    for name, status in (("xfail", 500), ("xempty", 200)):
+        body = pb.HelloRequest(name=name).SerializeToString()
+        answer = client.request("POST", HELLO, body, {"content-type": PROTO, "accept-encoding": "gzip"})
+        assert answer.status == status
+        assert "content-encoding" not in answer.headers
+        assert (answer.body == b"") == (name == "xempty")
 
 
 def coded(message: bytes) -> str:

@@ -33,6 +33,8 @@ cancelled = threading.Event()
 class Greeter:
     async def SayHelloStream(self, request: Any, context: Any) -> Any:
         context.set_trailing_metadata([("last", "2")])
+        if request.name == "gzip":
+            context.set_compression(grpc.Compression.Gzip)
         for i in range(3):
             yield pb.HelloReply(message=f"{i} {request.name}")
         if request.name == "abort":
@@ -167,6 +169,29 @@ def test_compressed_messages(client: Client, kind: str) -> None:
     texts, code = send(client, kind, "SayHelloStream", body, message_of, connect_content_encoding="gzip")
     assert (texts[0], code) == ("0 Ada", 0)
     assert send(client, kind, "SayHelloStream", body, connect_content_encoding="zz") == ([], 12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("accepted", ["identity, gzip", "deflate"])
+def test_compressed_answers(client: Client, kind: str, accepted: str) -> None:
+    dialect = "grpc" if kind in (WEB, TEXT) else "connect"
+    body = frame(encoded(kind, pb.HelloRequest(name="gzip")))
+    fields = {"content-type": kind, f"{dialect}-accept-encoding": accepted}
+    content = b64encode(body) if kind == TEXT else body
+    answer = client.request("POST", "/greeter.Greeter/SayHelloStream", content, fields)
+    coding = answer.headers.get("grpc-encoding" if dialect == "grpc" else "connect-content-encoding")
+    content = answer.body
+    if kind == TEXT:
+        content = b"".join(b64decode(content[i : i + 4]) for i in range(0, len(content), 4))
+    *messages, (_, end, _) = MessageReader(1 << 20, 0x83).feed(content)
+    assert end == (0x80 if dialect == "grpc" else 2)
+    assert coding == ("gzip" if "gzip" in accepted else None)
+    for number, (_, flag, message) in enumerate(messages):
+        assert flag == (1 if coding else 0)
+        assert isinstance(message, bytes)
+        plain = gzip.decompress(message) if coding else message
+        reply = pb.HelloReply(**json.loads(plain)) if kind == JSON else pb.HelloReply.FromString(plain)
+        assert reply.message == f"{number} gzip"
 
 
 @pytest.mark.parametrize("kind", KINDS)
