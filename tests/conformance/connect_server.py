@@ -68,6 +68,13 @@ async def fail(context: ServicerContext, error: Any, trailers: Pairs, info: Any 
     await context.abort(codes[error.code], error.message, trailers)
 
 
+def compress(context: ServicerContext) -> None:
+    """Compress the answer, in the way that the call takes of those that are not the most usual one, if it can be."""
+    names = ("grpc-accept-encoding", "connect-accept-encoding", "accept-encoding")
+    taken = next((value for name in names if (value := context.headers.get(name)) is not None), "")
+    context.set_compression(grpc.Compression.Deflate if "deflate" in taken else grpc.Compression.Gzip)
+
+
 class Conformance:
     async def Unary(self, request: Any, context: ServicerContext) -> Any:
         return service_pb2.UnaryResponse(payload=await self._one(request.response_definition, [request], context))
@@ -83,6 +90,7 @@ class Conformance:
 
     async def _one(self, definition: Any, requests: list[Any], context: ServicerContext) -> Any:
         """The payload of a single answer."""
+        compress(context)
         if definition.response_headers:
             await context.send_initial_metadata(pairs(definition.response_headers))
         trailers = pairs(definition.response_trailers)
@@ -144,6 +152,7 @@ class Conformance:
 
     async def _begin(self, definition: Any, context: ServicerContext) -> None:
         """Send the head at once where messages follow, so that it comes before their delay."""
+        compress(context)
         context.set_trailing_metadata(pairs(definition.response_trailers))
         if definition.response_data or definition.response_headers:
             await context.send_initial_metadata(pairs(definition.response_headers))
