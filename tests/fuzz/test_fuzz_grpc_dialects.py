@@ -1,0 +1,20 @@
+"""Replays the corpus of the fuzzer of gRPC-Web and Connect and lets it run for a moment."""
+
+import random
+from itertools import islice
+
+import pytest
+
+from tests.fuzz.fuzz_grpc_dialects import CORPUS, check, inputs
+from tests.fuzz.harness import seeds
+
+
+@pytest.mark.parametrize("data", [pytest.param(content, id=name) for name, content in seeds(CORPUS)])
+def test_the_corpus_still_holds(data: bytes) -> None:
+    for seed in range(5):
+        check(data, random.Random(seed))
+
+
+def test_mutations_of_the_corpus() -> None:
+    for data, rng in islice(inputs(seed=1), 500):
+        check(data, rng)
