@@ -238,7 +238,7 @@ cdef class GrpcEndpoint(AsyncEndpoint):
         if x.ended or x.gone != GONE_NOT:
             return x.finish()
         context = <ServicerContext>x.call
-        if self.response_streaming or context.abort_error is not None or context.status_code != CODE_OK:
+        if self.response_streaming or context.aborted or context.status_code != CODE_OK:
             return context.end_as_said()
         try:
             data = context.encode(value)
@@ -261,8 +261,8 @@ cdef class GrpcEndpoint(AsyncEndpoint):
             return x.finish()
         context = <ServicerContext>x.call
         context.task = None
-        if context.abort_error is not None:
-            if error is not context.abort_error and not cancelled:
+        if context.aborted:
+            if not cancelled and not is_abort(error):
                 log_failure(x, error, "failed after it had aborted its call")
             return context.end_as_said()
         if cancelled:

@@ -25,7 +25,7 @@ cdef class ServicerContext(Call):
     cdef str status_details             # None: nothing was said
     cdef tuple trailing                 # as it was given
     cdef list trailing_fields           # the same for the wire, None when there are none
-    cdef object abort_error             # what abort() raised; the call ends with its status, whatever follows
+    cdef bint aborted                   # by abort(): the call ends with its status, whatever follows
     cdef Compression compression        # of messages; the peer takes it
     cdef bint plain_next                # the next message is not compressed
     cdef bint begun                     # the handler has sent the initial metadata

@@ -155,7 +155,7 @@ cdef class ServicerContext(Call):
         """Take note of an abort; returns what is to be raised."""
         cdef int number = code_number(code)
         aio = grpcio()
-        if self.abort_error is not None:
+        if self.aborted:
             raise aio.UsageError("abort was called before")
         if number == CODE_OK:
             raise ValueError("abort takes a status other than OK")
@@ -164,8 +164,8 @@ cdef class ServicerContext(Call):
         if details:
             self.status_details = details
         self.status_code = number
-        self.abort_error = aio.AbortError("the handler aborted the call")
-        return self.abort_error
+        self.aborted = True
+        return self.over_error()
 
     # --- the answer
 
@@ -285,8 +285,9 @@ cdef class ServicerContext(Call):
 
     cdef object over_error(self):
         """What a handler gets that goes on when its call is over."""
-        if self.abort_error is not None:
-            return self.abort_error
+        if self.aborted:
+            # A new one each time: kept here, its traceback would lead back to this context.
+            return grpcio().AbortError("the handler aborted the call")
         return asyncio.CancelledError("the call is over")
 
     cdef int check_open(self) except -1:

@@ -337,7 +337,7 @@ async def _messages(Exchange x, result, bint bound, bint in_threads):
 
 async def _answer_of(ServicerContext context, message):
     """A single answer as a stream; none, where the handler has set a status in its place."""
-    if context.abort_error is None and context.status_code == CODE_OK:
+    if not context.aborted and context.status_code == CODE_OK:
         yield message
 
 
