@@ -47,7 +47,7 @@ BLOCKS = [
 
 def random_frame(rng: random.Random) -> bytes:
     """A frame that may be well-formed."""
-    kind = rng.choice((0, 0, 1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 0x77))
+    kind = rng.choice((0, 0, 1, 1, 1, 2, 3, 4, 5, 6, 7, 8, 8, 9, 0x10, 0x77))
     stream_id = rng.choice((0, 1, 1, 3, 3, 5, 7, 2, 0x7FFFFFFF))
     flags = rng.choice((0, 1, 4, 5, 5, 8, 0x0D, 0x25, 0xFF))
     number = rng.choice((0, 1, 5, 100, 65535, 0x7FFFFFFF, 0xFFFFFFFF)).to_bytes(4, "big")
@@ -66,6 +66,10 @@ def random_frame(rng: random.Random) -> bytes:
             payload = number + number
         case 2:
             payload = number + b"\0"
+        case 0x10:
+            # PRIORITY_UPDATE (RFC 9218, 7.1): a stream and its priority field.
+            chosen = rng.choice((bytes(4), b"\0\0\0\1", b"\0\0\0\3", b"\0\0\0\x09", number))
+            payload = chosen + rng.choice((b"", b"u=0", b"u=7, i", b"i", b"u=9", b"u=", b"\xff", b"u=1, " * 60))
         case _:
             payload = number
     if rng.random() < 0.05:
