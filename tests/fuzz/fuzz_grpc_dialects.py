@@ -17,7 +17,7 @@ import random
 import string
 import sys
 from base64 import b64decode, b64encode, urlsafe_b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
@@ -263,7 +263,8 @@ def inputs(seed: int) -> Inputs:
     """Endless mutations of the corpus, the same for the same seed; some of them coded once more."""
     rng = random.Random(seed)
     contents = [content for _, content in seeds(CORPUS)]
-    coders = (*[bytes] * 6, b64encode, urlsafe_b64encode, gzip.compress, frame, lambda data: b64encode(frame(data)))
+    coders: list[Callable[[bytes], bytes]] = [b64encode, urlsafe_b64encode, gzip.compress, frame]
+    coders += [lambda data: b64encode(frame(data)), *[bytes] * 6]
     while True:
         data = changed(rng, rng.choice(contents), contents, insert, changes=(0, 0, 1, 1, 2, 4), longest=LONGEST)
         yield rng.choice(coders)(data)[:LONGEST], rng
