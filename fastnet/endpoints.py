@@ -10,7 +10,7 @@ from fastnet.asgi.mount import UNLIMITED, build_mount_endpoint
 from fastnet.handlers import build_plan
 from fastnet.http.errors import HTTPException
 from fastnet.routing import WEBSOCKET, ResolvedRoute
-from fastnet.websocket.endpoint import build_websocket_endpoint
+from fastnet.websocket.endpoint import build_callback_endpoint, build_websocket_endpoint
 from fastnet_ext.exchange.exchange import Endpoint, Route
 from fastnet_ext.exchange.guards import InFlightLimit
 from fastnet_ext.exchange.request import Request
@@ -71,7 +71,12 @@ def _stream_type(returned: Any) -> str | None:
 
 # The builders by kind of registration.
 BUILDERS: Final = MappingProxyType[str, EndpointBuilder](
-    {"http": http_endpoint, "websocket": build_websocket_endpoint, "asgi": build_mount_endpoint}
+    {
+        "http": http_endpoint,
+        "websocket": build_websocket_endpoint,
+        "websocket callbacks": build_callback_endpoint,
+        "asgi": build_mount_endpoint,
+    }
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict, TypeVar, Unpack
+from typing import Any, TypedDict, TypeVar, Unpack, overload
 
 from fastnet.asgi.mount import Mount, MountOptions
 from fastnet.asgi.types import AsgiApp
@@ -16,7 +16,15 @@ from fastnet.middleware import Middleware, MiddlewareT, check_middleware
 from fastnet.signatures import locate, name_of
 from fastnet_ext.routing.paths import RouteConflict, RouteSyntaxError, parse_path
 
-__all__ = ["ResolvedRoute", "RouteConflict", "RouteOptions", "RouteSyntaxError", "Router", "Routes"]
+__all__ = [
+    "ResolvedRoute",
+    "RouteConflict",
+    "RouteOptions",
+    "RouteSyntaxError",
+    "Router",
+    "Routes",
+    "WebSocketOptions",
+]
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
 
@@ -57,6 +65,30 @@ class RouteOptions(TypedDict, total=False):
     cancel_on_disconnect: bool
     dependencies: Sequence[Any]
     media_type: str
+
+
+class WebSocketOptions(TypedDict, total=False):
+    """What a WebSocket route may be told, besides its path.
+
+    * ``origins``: the pages that may connect, as browsers name them: ``["https://example.com"]``, or
+      ``["*"]`` for all. Without it, those of the request's own host. Clients that are no browsers send no
+      Origin, and are not asked.
+    * ``subprotocols``: those that the handler speaks, the preferred one first.
+    * ``max_message``: the largest message in bytes, 1 MiB by default; a larger one closes with 1009.
+    * ``ping_interval``: seconds of silence after which the peer is pinged, and left when it is silent through two
+      pings. The listener's ``keepalive_websocket``; 0: never.
+    * ``max_in_flight``: how many connections of this route may be open at once; above it 503.
+    * ``name``: for listings; the function's.
+    * ``dependencies``: ``Depends(...)`` that run before the handler, their results dropped.
+    """
+
+    origins: Sequence[str]
+    subprotocols: Sequence[str]
+    max_message: int
+    ping_interval: float
+    max_in_flight: int
+    name: str
+    dependencies: Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,9 +204,43 @@ class Routes:
         """Answer OPTIONS; without it, the methods that the path knows are listed."""
         return self.route(path, methods=("OPTIONS",), **options)
 
-    def websocket(self, path: str, **options: Any) -> Callable[[HandlerT], HandlerT]:
-        """Answer WebSocket hand-shakes for ``path``."""
-        return self._decorator("websocket", path, (WEBSOCKET,), options)
+    @overload
+    def websocket(self, path: str, **options: Unpack[WebSocketOptions]) -> Callable[[HandlerT], HandlerT]: ...
+
+    @overload
+    def websocket(
+        self,
+        path: str,
+        *,
+        on_message: Callable[[Any, Any], None],
+        on_open: Callable[..., None] | None = None,
+        on_close: Callable[[Any, int, str], None] | None = None,
+        **options: Unpack[WebSocketOptions],
+    ) -> None: ...
+
+    @overload
+    def websocket(
+        self,
+        path: str,
+        *,
+        on_open: Callable[..., None],
+        on_message: None = None,
+        on_close: Callable[[Any, int, str], None] | None = None,
+        **options: Unpack[WebSocketOptions],
+    ) -> None: ...
+
+    def websocket(self, path: str, **options: Any) -> Callable[[HandlerT], HandlerT] | None:
+        """Answer WebSocket hand-shakes for ``path``: see ``WebSocketOptions``.
+
+        A decorator of an ``async def`` handler; with ``on_open`` or ``on_message(ws, message)``, and perhaps
+        ``on_close(ws, code, reason)``, a registration instead. These are ``def``, and called by the reader itself:
+        they must not block. ``on_open`` has parameters and dependencies as handlers do; it refuses by raising.
+        """
+        callbacks = [options[name] for name in ("on_message", "on_open") if options.get(name) is not None]
+        if not callbacks:
+            return self._decorator("websocket", path, (WEBSOCKET,), options)
+        self._register(Registration("websocket callbacks", path, (WEBSOCKET,), callbacks[0], options))
+        return None
 
     def sse(self, path: str, *, methods: Iterable[str] = ("GET",), **options: Any) -> Callable[[HandlerT], HandlerT]:
         """Answer ``path`` with server-sent events, which the handler yields."""

@@ -92,7 +92,7 @@ GROUPS: Final = {
     "workers": "workers",
     "limits": "limits (sizes: 65536, 64KiB, 1MiB; 0: off)",
     "timeouts": "timeouts (30s, 5m, 250ms; 0: off)",
-    "keepalive": "HTTP/2 connections that live long (0: off)",
+    "keepalive": "connections that live long (0: off)",
     "logs": "logs and debugging",
 }
 """What the settings of a group are about, in the order of ``--help`` and the documentation."""
@@ -203,6 +203,12 @@ class ListenerSettings:
     )
     keepalive_timeout: float = _setting(
         20.0, DURATION, "time that it then has to say anything before it is cut off", "keepalive"
+    )
+    keepalive_websocket: float = _setting(
+        20.0,
+        DURATION,
+        "silence of a WebSocket's peer until it is pinged; after two unanswered pings it is cut off",
+        "keepalive",
     )
     keepalive_min_interval: float = _setting(
         5.0, DURATION, "pings of a peer to which nothing is sent must be so far apart; 2 may be closer", "keepalive"

@@ -65,6 +65,7 @@ def service_of(
         handler_timeout=listener.timeout_handler,
         keepalive_time=listener.keepalive_time,
         keepalive_timeout=listener.keepalive_timeout,
+        websocket_keepalive=listener.keepalive_websocket,
         connection_age=listener.max_connection_age,
         connection_age_grace=listener.max_connection_age_grace,
         queue_time=listener.limit_queue_time,
@@ -101,6 +102,7 @@ def sweep_interval(config: Config) -> float:
             listener.limit_queue_time,
             listener.keepalive_time,
             listener.keepalive_timeout,
+            listener.keepalive_websocket,
             listener.max_connection_age,
             listener.max_connection_age_grace,
         )

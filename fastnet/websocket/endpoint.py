@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypedDict, get_args, get_origin
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args, get_origin
 
-from fastnet.handlers import HandlerError, build_plan
-from fastnet.routing import ResolvedRoute
+from fastnet.handlers import Description, HandlerError, build_plan
+from fastnet.routing import ResolvedRoute, WebSocketOptions
 from fastnet.signatures import kind_of, parameters_of
 from fastnet.websocket.messages import Decode, decoder_of
 from fastnet_ext.routing.paths import param_names
 from fastnet_ext.serve.http import HttpEndpoint
-from fastnet_ext.serve.plan import Argument, CallPlan, ProtocolArgument
+from fastnet_ext.serve.plan import MISSING, Argument, CallPlan, ProtocolArgument
 from fastnet_ext.serve.websocket import WebSocket, WebSocketEndpoint
+from fastnet_ext.serve.websocket_callbacks import CallbackEndpoint
 
 if TYPE_CHECKING:
     from fastnet.app import App
 
-__all__ = ["WebSocketOptions", "build_websocket_endpoint"]
+__all__ = ["build_callback_endpoint", "build_websocket_endpoint"]
 
 MAX_MESSAGE: Final = 1024 * 1024
 
-
-class WebSocketOptions(TypedDict, total=False):
-    """What a WebSocket route may be told, besides its path.
-
-    * ``origins``: the pages that may connect, as browsers name them: ``["https://example.com"]``, or
-      ``["*"]`` for all. Without it, those of the request's own host. Clients that are no browsers send no
-      Origin, and are not asked.
-    * ``subprotocols``: those that the handler speaks, the preferred one first.
-    * ``max_message``: the largest message in bytes, 1 MiB by default; a larger one closes with 1009.
-    * ``max_in_flight``: how many connections of this route may be open at once; above it 503.
-    * ``name``: for listings; the function's.
-    * ``dependencies``: ``Depends(...)`` that run before the handler, their results dropped.
-    """
-
-    origins: Sequence[str]
-    subprotocols: Sequence[str]
-    max_message: int
-    max_in_flight: int
-    name: str
-    dependencies: Sequence[Any]
+# What a route of callbacks may have.
+CALLBACKS: Final = ("on_open", "on_message", "on_close")
 
 
 def build_websocket_endpoint(app: App, route: ResolvedRoute) -> WebSocketEndpoint:
@@ -50,34 +33,89 @@ def build_websocket_endpoint(app: App, route: ResolvedRoute) -> WebSocketEndpoin
     are not, and ``ValueError`` for values that they cannot have.
     """
     handler, options = route.handler, route.options
-    if unknown := set(options) - set(WebSocketOptions.__annotations__):
-        known = ", ".join(sorted(WebSocketOptions.__annotations__))
-        raise TypeError(f"{', '.join(sorted(unknown))}: no option of a WebSocket route; there are {known}")
+    _check_names(options, WebSocketOptions.__annotations__)
     if kind_of(handler) != "async":
         raise HandlerError(handler, "a WebSocket handler is a coroutine function: write async def")
-    max_message = options.get("max_message", MAX_MESSAGE)
-    if max_message < 1:
-        raise ValueError("max_message is at least 1 byte")
-    plan, _ = build_plan(
-        handler,
+    plan, _ = _plan(app, route, handler)
+    decode, encodes = _typed(app, handler)
+    return WebSocketEndpoint(
+        plan,
+        _refusals(app),
+        **_common(app, options),
+        decode=decode,
+        encode=app.json.encode if encodes else None,
+    )
+
+
+def build_callback_endpoint(app: App, route: ResolvedRoute) -> CallbackEndpoint:
+    """The endpoint of a route of callbacks: those that there are stand in the options, beside ``WebSocketOptions``.
+
+    Raises as ``build_websocket_endpoint`` does.
+    """
+    options = route.options
+    _check_names(options, {*WebSocketOptions.__annotations__, *CALLBACKS})
+    on_open, on_message, on_close = (options.get(name) for name in CALLBACKS)
+    for callback in (on_open, on_message, on_close):
+        if callback is not None and kind_of(callback) != "sync":
+            raise HandlerError(callback, "a callback is called and not awaited: write def, or one async def handler")
+    plan, description = _plan(app, route, on_open or _admit)
+    decode, encodes = None, False
+    if on_message is not None:
+        decode, encodes = _typed_callback(app, on_message)
+    return CallbackEndpoint(
+        plan,
+        _refusals(app),
+        dependent=description.mode == "async",
+        on_message=on_message,
+        on_close=on_close,
+        **_common(app, options),
+        decode=decode,
+        encode=app.json.encode if encodes else None,
+    )
+
+
+def _check_names(options: Mapping[str, Any], names: Collection[str]) -> None:
+    if unknown := set(options) - set(names):
+        known = ", ".join(sorted(WebSocketOptions.__annotations__))
+        raise TypeError(f"{', '.join(sorted(unknown))}: no option of a WebSocket route; there are {known}")
+
+
+def _plan(app: App, route: ResolvedRoute, function: Callable[..., Any]) -> tuple[CallPlan, Description]:
+    return build_plan(
+        function,
         param_names(route.path),
         methods=("GET",),
         dependencies=route.dependencies,
         providers={**app.providers, WebSocket: _websocket_argument},
+        inline=True,
         overrides=app.dependency_overrides,
         dec_hook=app.dec_hook,
     )
-    decode, encodes = _typed(app, handler)
-    return WebSocketEndpoint(
-        plan,
-        HttpEndpoint(CallPlan(_answered_by_on_error), mode="inline", encoder=app.json),
-        origins=_list("origins", options.get("origins")),
-        subprotocols=_list("subprotocols", options.get("subprotocols")) or (),
-        max_message=max_message,
-        encoder=app.json,
-        decode=decode,
-        encode=app.json.encode if encodes else None,
-    )
+
+
+def _common(app: App, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What endpoints of both kinds are told."""
+    max_message = options.get("max_message", MAX_MESSAGE)
+    if max_message < 1:
+        raise ValueError("max_message is at least 1 byte")
+    ping_interval = options.get("ping_interval", -1)
+    if "ping_interval" in options and not ping_interval >= 0:
+        raise ValueError(f"ping_interval is {ping_interval}: it is at least 0 seconds, and 0 is no ping")
+    return {
+        "origins": _list("origins", options.get("origins")),
+        "subprotocols": _list("subprotocols", options.get("subprotocols")) or (),
+        "max_message": max_message,
+        "ping_interval": ping_interval,
+        "encoder": app.json,
+    }
+
+
+def _refusals(app: App) -> HttpEndpoint:
+    return HttpEndpoint(CallPlan(_answered_by_on_error), mode="inline", encoder=app.json)
+
+
+def _admit() -> None:
+    """The ``on_open`` of routes that have none."""
 
 
 def _websocket_argument(name: str, annotation: Any) -> Argument:
@@ -95,6 +133,22 @@ def _list(name: str, values: Sequence[str] | None) -> tuple[str, ...] | None:
     if isinstance(values, str):
         raise ValueError(f"{name} is a list: {name}=[{values!r}]")
     return tuple(values)
+
+
+def _typed_callback(app: App, on_message: Any) -> tuple[Decode | None, bool]:
+    """As ``_typed``, by the two parameters of ``on_message(ws, message)``."""
+    parameters = parameters_of(on_message)
+    if len(parameters) != 2 or any(one.by_name for one in parameters):
+        raise HandlerError(on_message, "on_message is called with the WebSocket and the message")
+    socket, message = parameters
+    _, encodes = _typed(app, on_message)
+    wanted = message.annotation
+    if wanted is MISSING and get_origin(socket.annotation) is WebSocket:
+        wanted = get_args(socket.annotation)[0]
+    try:
+        return None if wanted is MISSING else decoder_of(wanted, app.dec_hook), encodes
+    except TypeError as error:
+        raise HandlerError(on_message, f"parameter {message.name}: {error}") from error
 
 
 def _typed(app: App, handler: Any) -> tuple[Decode | None, bool]:

@@ -130,6 +130,9 @@ cdef class Responder:
     cdef int on_close(self, Exchange x, int code, str reason) except -1
     # The server stops: end in good time what would go on for long. May be said more than once.
     cdef int on_drain(self, Exchange x) except -1
+    # A sweep, `elapsed` seconds after the last one: all that time the carrier read what came, and nothing of ours
+    # waited for the peer. `keepalive`: the silence, in seconds, after which the listener has WebSockets pinged.
+    cdef int on_sweep(self, Exchange x, double elapsed, double keepalive) except -1
 
 
 cdef class Guard:

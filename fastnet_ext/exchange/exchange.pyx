@@ -85,6 +85,9 @@ cdef class Responder:
     cdef int on_drain(self, Exchange x) except -1:
         return 0
 
+    cdef int on_sweep(self, Exchange x, double elapsed, double keepalive) except -1:
+        return 0
+
 
 cdef class Guard:
     cdef Admission admit(self, Exchange x) except *:

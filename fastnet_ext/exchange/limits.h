@@ -14,6 +14,9 @@
     X(STREAMS, "streams", "limit_streams", " streams", "too many requests of one connection are being answered") \
     X(UNREAD, "unread", "", " bytes", "handlers left too much of a connection's request bodies unread") \
     X(KEEPALIVE, "keepalive", "keepalive_timeout", " s", "the peer did not answer a ping in time") \
+    X(HEARTBEAT, "heartbeat", "keepalive_websocket or ping_interval", " s", \
+        "the peer of a WebSocket left two pings unanswered") \
+    X(SLOW, "slow", "slow= and queue= of the hub", " messages", "a WebSocket is too slow for what its hub sends it") \
     X(FLOOD, "flood", "", "", "the peer sent too many frames that do nothing for a request") \
     X(TLS_TIME, "tls_time", "timeout_tls", " s", "the TLS hand-shake did not end in time") \
     X(HEAD_TIME, "head_time", "timeout_head", " s", "the request head did not arrive in time") \

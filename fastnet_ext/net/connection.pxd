@@ -156,6 +156,8 @@ cdef class Connection(Member):
     # To be called after writing outside a batch.
     cdef int flush_soon(self) except -1
     cdef bint congested(self) noexcept
+    # Whether we read what the peer sends, and it has all that we sent, as far as our side of the socket knows.
+    cdef bint in_touch(self) except -1
     # Ends. `linger`: the peer may still be sending; let it see the answer before the reset.
     cdef int close(self, bint linger) except -1
     cdef int _close_transport(self, bint linger) except -1

@@ -290,6 +290,11 @@ cdef class Connection(Member):
     cdef bint congested(self) noexcept:
         return self.write_paused or self.out.size > OUTPUT_HIGH_WATER
 
+    cdef bint in_touch(self) except -1:
+        if self.held_back or self.transport.read_paused or self.write_paused or self._unsent():
+            return False
+        return not self.transport.busy or self.transport.idle()
+
     # --- ends
 
     cdef int close(self, bint linger) except -1:

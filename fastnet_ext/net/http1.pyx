@@ -304,6 +304,10 @@ cdef class Http1Carrier(Carrier):
         cdef double rate
         if x is None:
             return 0
+        if self.tunnel:
+            if x.responder is not None and connection.in_touch():
+                x.responder.on_sweep(x, elapsed, connection.service.websocket_keepalive)
+            return 0
         if connection.clock == CLOCK_BODY and not connection.held_back and x.body_mode != BODY_STREAM:
             rate = body_rate_of(connection, x)
             if progress_look(

@@ -342,6 +342,10 @@ cdef class Http2Carrier(Carrier):
                 return x.fail(GONE_DEADLINE)
         else:
             x.writing.waiting = False
+            if x.responder is not None and connection.in_touch():
+                x.responder.on_sweep(x, elapsed, connection.service.websocket_keepalive)
+                if x.gone:
+                    return 0
         return look_at_answer(
             connection.loop_state, x, connection.service.dispatcher, connection.service.handler_timeout, elapsed, late
         )

@@ -43,6 +43,7 @@ cdef class Service:
     # a connection may become, and how long its streams may go on after that.
     cdef readonly double keepalive_time
     cdef readonly double keepalive_timeout
+    cdef readonly double websocket_keepalive    # the same silence of a WebSocket's peer
     cdef readonly double connection_age
     cdef readonly double connection_age_grace
     cdef readonly double queue_time     # 0: requests do not wait for their turn

@@ -28,6 +28,7 @@ class Service:
     linger_timeout: float
     keepalive_time: float
     keepalive_timeout: float
+    websocket_keepalive: float
     connection_age: float
     connection_age_grace: float
     tls: TlsSource | None
@@ -63,6 +64,7 @@ class Service:
         connections_per_address: int = 0,
         keepalive_time: float = 0,
         keepalive_timeout: float = 20,
+        websocket_keepalive: float = 20,
         connection_age: float = 0,
         connection_age_grace: float = 0,
         trace: bool = False,

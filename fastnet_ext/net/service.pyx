@@ -34,7 +34,8 @@ cdef class Service:
         str name="main", bint silent=False, double idle_timeout=75, double head_timeout=10, double body_timeout=30,
         double write_timeout=30, double handler_timeout=60, double linger_timeout=2, double queue_time=5,
         double body_rate=240, double write_rate=240, Py_ssize_t connections=0, Py_ssize_t connections_per_address=0,
-        double keepalive_time=0, double keepalive_timeout=20, double connection_age=0, double connection_age_grace=0,
+        double keepalive_time=0, double keepalive_timeout=20, double websocket_keepalive=20,
+        double connection_age=0, double connection_age_grace=0,
         Proxies proxies=None, TlsSource tls=None, double tls_timeout=10, bint trace=False, observers=(),
     ):
         self.name = name
@@ -53,6 +54,7 @@ cdef class Service:
         self.handler_timeout = handler_timeout or INFINITY
         self.keepalive_time = keepalive_time or INFINITY
         self.keepalive_timeout = keepalive_timeout or INFINITY
+        self.websocket_keepalive = websocket_keepalive or INFINITY
         self.connection_age = connection_age or INFINITY
         self.connection_age_grace = connection_age_grace or INFINITY
         self.linger_timeout = linger_timeout

@@ -27,6 +27,7 @@ cdef class WebSocketEndpoint(Endpoint):
     cdef readonly CallPlan plan         # its call returns the handler's coroutine; None: see asgi_websocket.pyx
     cdef HttpEndpoint refusals          # sends the answer when the hand-shake is refused
     cdef Limits limits
+    cdef readonly double ping_interval
 
     # The hand-shake: origins in lower case, None for those of our own host, empty tuple of subprotocols for none.
     cdef readonly object origins
@@ -62,7 +63,11 @@ cdef class Receive:
     cdef bint iterating                 # the end is StopAsyncIteration
     cdef bint waiting
     cdef object convert                 # message -> result, None
+    cdef double timeout                 # seconds; below 0: none
+    cdef object timer                   # running while it waits within a timeout
+    cdef bint expired
 
+    cdef int _stop_timer(self) except -1
     cdef int _give_up(self) except -1
 
 

@@ -13,8 +13,6 @@ import logging
 import types
 from collections.abc import Mapping
 
-import msgspec
-
 from fastnet_ext.core.headers cimport HEADER_ORIGIN, Field
 from fastnet_ext.exchange.exchange cimport BODY_STREAM, Exchange
 from fastnet_ext.exchange.head cimport ResponseHead
@@ -29,6 +27,7 @@ from fastnet_ext.serve.runner cimport AsyncEndpoint, Runner, RunnerPool
 from fastnet_ext.serve.websocket_driver cimport WebSocketDriver, as_exception, ready
 from fastnet_ext.serve.websocket_frames cimport new_frame_driver
 from fastnet_ext.serve.websocket_messages cimport new_message_driver
+from fastnet_ext.serve.websocket_values import as_bytes, as_text, from_json
 from fastnet_ext.websocket.handshake cimport (
     accept_key, check_request, choose_subprotocol, offered_subprotocols, origin_is_of_host, request_key, same_origin,
 )
@@ -49,8 +48,6 @@ cdef enum:
     # Close codes, RFC 6455, 7.4.1.
     NORMAL_CLOSURE = 1000
     GOING_AWAY = 1001
-    UNSUPPORTED_DATA = 1003
-    INVALID_PAYLOAD = 1007
     SERVER_ERROR = 1011
 
 
@@ -63,17 +60,20 @@ cdef class WebSocketEndpoint(Endpoint):
     are refused. ``origins``: the pages that may connect, as browsers name them
     (``"https://example.com"``, ``"null"``) or ``"*"`` for all; None for those of the request's own
     host. Whoever sends no Origin is no browser, and may always. ``subprotocols`` in order of
-    preference. ``max_message`` in bytes. ``decode(message)`` and ``encode(value)`` stand between messages and typed values.
+    preference. ``max_message`` in bytes. ``ping_interval``: seconds of silence after which the peer is pinged; it is
+    left when it is silent through two pings. 0 is never, below 0 what the listener says. ``decode(message)`` and
+    ``encode(value)`` stand between messages and typed values.
     """
 
     def __init__(
         self, CallPlan plan, HttpEndpoint refusals not None, *, origins=None, subprotocols=(),
-        max_message=1024 * 1024, JsonEncoder encoder=None, decode=None, encode=None,
+        max_message=1024 * 1024, double ping_interval=-1, JsonEncoder encoder=None, decode=None, encode=None,
     ):
         self.body_mode = BODY_STREAM
         self.plan = plan
         self.refusals = refusals
         self.limits = Limits(message=max_message)
+        self.ping_interval = ping_interval
         self.origins = None if origins is None else frozenset([origin.lower().rstrip("/") for origin in origins])
         self.subprotocols = tuple(subprotocols)
         self.encoder = encoder if encoder is not None else JsonEncoder()
@@ -169,6 +169,7 @@ cdef WebSocket new_websocket(WebSocketEndpoint endpoint, Exchange x):
         ws.driver = new_message_driver(x, endpoint.limits)
     else:
         ws.driver = new_frame_driver(x, endpoint.limits)
+    ws.driver.ping_interval = endpoint.ping_interval
     x.call = ws
     x.responder = ws.driver
     return ws
@@ -193,7 +194,7 @@ cdef class HandlerRun(AsyncEndpoint):
 
     cdef object on_exception(self, Exchange x, object error):
         cdef str identity, told
-        if self.refusal is not None or not self.ws.driver.accepted:
+        if self.refusal is not None or self.ws is None or not self.ws.driver.accepted:
             return self.refuse(x, error)
         if isinstance(error, WebSocketDisconnect):
             self.ended(x, NORMAL_CLOSURE, "")
@@ -288,9 +289,12 @@ cdef class Receive:
         else:
             if driver.receiving:
                 raise RuntimeError("another task is receiving from this WebSocket: one at a time")
+            if driver.sink is not None:
+                raise RuntimeError("on_message takes the messages of this WebSocket")
             if not driver.accepted:
                 ws._open()
         if driver.count:
+            self._stop_timer()
             message = driver.take(ws.x)
             if self.convert is not None:
                 message = self.convert(message)
@@ -300,9 +304,14 @@ cdef class Receive:
             PyErr_SetObject(StopIteration, message)
             raise StopIteration
         if driver.close_code:
+            self._stop_timer()
             if self.iterating:
                 raise StopAsyncIteration
             raise driver.disconnect()
+        if self.expired:
+            raise TimeoutError("no message came in time")
+        if self.timeout >= 0 and self.timer is None:
+            self.timer = ws.x.connection.local.loop.call_later(self.timeout, self._expire)
         self.waiting = driver.receiving = True
         return driver.waiter.wait()
 
@@ -316,7 +325,20 @@ cdef class Receive:
     def close(self):
         self._give_up()
 
+    def _expire(self):
+        self.timer = None
+        self.expired = True
+        if self.waiting:
+            self.ws.driver.waiter.wake(False)
+
+    cdef int _stop_timer(self) except -1:
+        timer, self.timer = self.timer, None
+        if timer is not None:
+            timer.cancel()
+        return 0
+
     cdef int _give_up(self) except -1:
+        self._stop_timer()
         if self.waiting:
             self.waiting = self.ws.driver.receiving = False
             self.ws.driver.waiter.abandon()
@@ -324,18 +346,6 @@ cdef class Receive:
 
 
 # --- what a handler holds
-
-def _as_text(message):
-    if not isinstance(message, str):
-        raise InvalidMessage("this connection takes text, not binary messages", code=UNSUPPORTED_DATA)
-    return message
-
-
-def _as_bytes(message):
-    if not isinstance(message, bytes):
-        raise InvalidMessage("this connection takes binary messages, not text", code=UNSUPPORTED_DATA)
-    return message
-
 
 @cython.final
 cdef class WebSocket(Call):
@@ -401,34 +411,36 @@ cdef class WebSocket(Call):
         cdef Receive wait = Receive.__new__(Receive)
         wait.ws = self
         wait.iterating = True
+        wait.timeout = -1
         wait.convert = self.endpoint.decode
         return wait
 
-    def receive(self):
+    def receive(self, *, timeout=None):
         """``await ws.receive()``: the next message.
 
         Raises ``WebSocketDisconnect`` when the connection is closed and all messages before are taken,
-        and ``RuntimeError`` while another task receives. A cancelled wait loses no message.
+        ``TimeoutError`` when none comes within ``timeout`` seconds (None waits for ever), and ``RuntimeError`` while
+        another task receives. A wait that is cancelled, or too long, loses no message.
         """
-        return self._receive(self.endpoint.decode)
+        return self._receive(self.endpoint.decode, timeout)
 
-    def receive_text(self):
+    def receive_text(self, *, timeout=None):
         """The next message, which must be text: ``InvalidMessage`` otherwise, which closes with 1003."""
-        return self._receive(_as_text)
+        return self._receive(as_text, timeout)
 
-    def receive_bytes(self):
+    def receive_bytes(self, *, timeout=None):
         """The next message, which must be binary: ``InvalidMessage`` otherwise, which closes with 1003."""
-        return self._receive(_as_bytes)
+        return self._receive(as_bytes, timeout)
 
-    def receive_json(self, type=None):
+    def receive_json(self, type=None, *, timeout=None):
         """The next message as JSON, converted to ``type``: ``InvalidMessage`` otherwise, which closes with 1007."""
         cdef object app = None if self.route is None else self.route.app
-        convert = _JsonMessage(type, getattr(app, "dec_hook", None))
-        return self._receive(convert)
+        return self._receive(from_json(type, getattr(app, "dec_hook", None)), timeout)
 
-    def _receive(self, convert):
+    def _receive(self, convert, timeout):
         cdef Receive wait = Receive.__new__(Receive)
         wait.ws = self
+        wait.timeout = -1 if timeout is None else max(<double>timeout, 0.0)
         wait.convert = convert
         return wait
 
@@ -467,6 +479,15 @@ cdef class WebSocket(Call):
         encoded = self.endpoint.encode(message)
         return self._send_text(encoded)
 
+    def send_nowait(self, message):
+        """``send`` for who cannot wait; whether the peer keeps up.
+
+        After False more is kept for the peer than its buffers should hold: whoever has more to send had better not.
+        The message itself is on its way all the same. Raises as ``send`` does.
+        """
+        self.send(message)
+        return not self.driver.congested
+
     def send_json(self, value):
         """Send a value as a text message of JSON, in the dialect of the application's answers."""
         cdef bytes data = self.endpoint.encoder.encode(value)
@@ -480,12 +501,15 @@ cdef class WebSocket(Call):
         return self.driver.send_message(self.x, True, text, size, data)
 
     def ping(self, bytes data not None=b""):
-        """Send a Ping of up to 125 bytes (``ValueError`` above that). Pings of the peer are answered by themselves."""
-        cdef const char* payload = data
-        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        """Send a Ping now; ``await ws.ping()`` gives the seconds until its answer came.
+
+        ``data``: up to 125 bytes that tell it from others (``ValueError`` above that); some that do by default. What
+        is returned need not be awaited; then it raises ``WebSocketDisconnect`` when the connection ends first. Pings
+        of the peer are answered by themselves, and the heartbeat needs no help.
+        """
         if not self.driver.accepted:
             self._open()
-        return self.driver.send_ping(self.x, payload, size)
+        return self.driver.send_ping(self.x, data)
 
     # --- the close
 
@@ -555,25 +579,3 @@ cdef list handshake_fields(headers):
             raise ValueError(f"header {key!r} belongs to the hand-shake")
         fields.append((name, check_value(name, value)))
     return fields
-
-
-@cython.final
-cdef class _JsonMessage:
-    """Makes a value of a message."""
-
-    cdef object type
-    cdef object dec_hook
-
-    def __init__(self, type, dec_hook):
-        self.type = type
-        self.dec_hook = dec_hook
-
-    def __call__(self, message):
-        try:
-            if self.type is None:
-                return msgspec.json.decode(message)
-            if hasattr(self.type, "model_validate_json"):
-                return self.type.model_validate_json(message)
-            return msgspec.json.decode(message, type=self.type, dec_hook=self.dec_hook)
-        except (ValueError, RecursionError) as error:
-            raise InvalidMessage(f"the message is not what was expected: {error}", code=INVALID_PAYLOAD) from error

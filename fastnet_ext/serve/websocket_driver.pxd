@@ -1,11 +1,13 @@
 """The driver of one WebSocket connection: its messages, who waits for them, and its end.
 
     WebSocketDriver     what the handler's `WebSocket` asks, whatever brings the messages
+    Sink                takes the messages in place of a handler that receives: websocket_callbacks.pxd
+    Follower            is told of the connection's end and of its room for output: hub.pxd
     FrameDriver         over a tunnel of bytes: websocket_frames.pxd
     MessageDriver       over a carrier that frames messages itself: websocket_messages.pxd
 """
 
-from libc.stdint cimport uint8_t, uint16_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from fastnet_ext.exchange.exchange cimport Exchange, Responder
 from fastnet_ext.serve.waiter cimport Waiter
@@ -17,6 +19,8 @@ cdef enum:
     # multiply what a read buffer holds.
     QUEUE_MESSAGES = 16
     QUEUE_BYTES = 1024 * 1024
+    # Pings of the handler's that may be unanswered; the oldest is given up for one more.
+    MAX_PINGS = 16
 
 
 cdef enum:
@@ -25,6 +29,37 @@ cdef enum:
     ABNORMAL_CLOSURE = 1006
     POLICY_VIOLATION = 1008
     MESSAGE_TOO_BIG = 1009
+
+
+cdef class Sink:
+    """Takes the messages of one connection as they come, synchronously; nothing raises."""
+
+    cdef int on_message(self, Exchange x, object message) except -1
+    # The connection is closed, by either side: once, after the last message.
+    cdef int on_closed(self, Exchange x) except -1
+
+
+cdef class Follower:
+    """Somebody beside the handler who sends on a connection."""
+
+    # Closed, by either side: nothing can be sent any more. Once.
+    cdef int on_closed(self, Exchange x) except -1
+    # The peer takes output again.
+    cdef int on_room(self, Exchange x) except -1
+
+
+cdef class SharedMessage:
+    """One message for many connections: encoded once, its bytes shared by all that send them.
+
+    Whoever adds an extension that transforms payloads keeps here what it makes, by the parameters that it depends on.
+    """
+
+    cdef readonly bint is_text
+    cdef readonly bytes payload     # of text its UTF-8
+    cdef bytes _frame
+
+    # The whole frame as a server sends it, without extensions.
+    cdef bytes frame(self)
 
 
 cdef class WebSocketDriver(Responder):
@@ -43,6 +78,21 @@ cdef class WebSocketDriver(Responder):
     cdef bint receiving
     cdef list senders
 
+    # --- what stands in for a receiver, and who else sends; both None for most
+    cdef Sink sink
+    cdef list followers
+    cdef size_t backlog         # bytes that followers keep for this connection
+
+    # --- signs of life. `silent` seconds without a byte of the peer, as far as sweeps have seen, since it was heard
+    # or pinged last; `misses` pings of ours in a row without one.
+    cdef bint heard
+    cdef uint8_t misses
+    cdef bint silent_for_good   # which is why it is left
+    cdef double silent
+    cdef double ping_interval   # 0: no pings; below 0: the listener's
+    cdef list pings             # the handler's that are not answered, oldest first; None
+    cdef uint32_t ping_count
+
     # --- its life. `close_code` is 0 while open; then it and the reason are of the first Close, or 1006.
     cdef bint accepted
     cdef bint leaving           # the server stops: closed as soon as it is accepted
@@ -59,7 +109,9 @@ cdef class WebSocketDriver(Responder):
     # Sending, once accepted. Each raises WebSocketDisconnect when the connection is closed; what is
     # returned is awaited until there is room for more.
     cdef object send_message(self, Exchange x, bint text, const char* data, Py_ssize_t size, object owner)
-    cdef object send_ping(self, Exchange x, const char* data, Py_ssize_t size)
+    cdef object send_ping(self, Exchange x, bytes data)
+    # The same message as many others get; nothing is done when the connection is closed.
+    cdef int send_shared(self, Exchange x, SharedMessage message) except -1
     # Nothing is done when the connection is closed. ValueError: RFC 6455 forbids that code or reason.
     cdef int close(self, Exchange x, uint16_t code, str reason) except -1
     # Pause the carrier when there is no room; let it go on when there is again.
@@ -77,6 +129,7 @@ cdef class WebSocketDriver(Responder):
     cdef int _release_handler(self, Exchange x, bint at_once, bint direct) except -1
     cdef int _wake_senders(self) except -1
     cdef object _pushed(self, Exchange x)
+    cdef int _sink_closed(self, Exchange x) except -1
     cdef int _note_close(self, Exchange x, uint16_t code, str reason) except -1
     cdef int _drop_messages(self) except -1
     cdef int _stop_timer(self) except -1
@@ -85,15 +138,22 @@ cdef class WebSocketDriver(Responder):
         return not self.handler_done and not self.close_code
 
     # Whether more messages may come; the rest of those that came is for nobody.
+    # A sink takes them at once, while the peer takes what it is sent.
     cdef inline bint _has_places(self) noexcept:
+        if self.sink is not None:
+            return not self.congested
         return not self._wants_messages() or (self.count < QUEUE_MESSAGES and self.held < QUEUE_BYTES)
 
     # Half of what may wait is taken: input goes on.
     cdef inline bint _is_low(self) noexcept:
+        if self.sink is not None:
+            return not self.congested
         return not self._wants_messages() or (2 * self.count <= QUEUE_MESSAGES and 2 * self.held <= QUEUE_BYTES)
 
     # A message came; the caller knows that there is a place for it.
-    cdef inline int _push(self, object message, Py_ssize_t size, bint direct) except -1:
+    cdef inline int _push(self, Exchange x, object message, Py_ssize_t size, bint direct) except -1:
+        if self.sink is not None:
+            return self.sink.on_message(x, message)
         self.ring[(self.first + self.count) % QUEUE_MESSAGES] = message
         self.count += 1
         self.held += size
@@ -107,6 +167,23 @@ cdef class Room:
     cdef Exchange x
     cdef object future
 
+
+cdef class Pong:
+    """The wait for the answer to one Ping."""
+
+    cdef Exchange x
+    cdef bytes payload
+    cdef double sent            # by the loop's clock
+    cdef double latency         # below 0 until it came
+    cdef object failure         # the exception with which it ends instead; None
+    cdef object waiter          # future, None
+    cdef object future          # its iterator
+
+    cdef int wake(self) except -1
+
+
+# A Pong came: it answers the Ping that it repeats, and those before it (RFC 6455, 5.5.3).
+cdef int note_pong(list pings, const char* data, Py_ssize_t size, double now) except -1
 
 # An awaitable that never waits.
 cdef object ready()

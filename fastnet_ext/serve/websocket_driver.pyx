@@ -5,26 +5,74 @@ Nothing here knows about handlers' signatures, hand-shakes or frames.
 """
 
 cimport cython
-from libc.stdint cimport uint16_t
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t, uint16_t
+from libc.string cimport memcmp, memcpy
 
 from fastnet_ext.exchange.exchange cimport Exchange
 from fastnet_ext.serve.errors import WebSocketDisconnect
+from fastnet_ext.websocket.frames cimport FIN, HEADER_MAX, OPCODE_BINARY, OPCODE_TEXT, write_header
 
 # Seconds that a handler gets to end after the peer left.
 cdef double HANDLER_TIMEOUT = 10.0
+
+
+cdef class Sink:
+    cdef int on_message(self, Exchange x, object message) except -1:
+        raise NotImplementedError
+
+    cdef int on_closed(self, Exchange x) except -1:
+        raise NotImplementedError
+
+
+cdef class Follower:
+    cdef int on_closed(self, Exchange x) except -1:
+        raise NotImplementedError
+
+    cdef int on_room(self, Exchange x) except -1:
+        raise NotImplementedError
+
+
+@cython.final
+cdef class SharedMessage:
+    """``SharedMessage(message)``: ``str`` is sent as text, ``bytes`` (and what has a buffer) as a binary message."""
+
+    def __init__(self, message):
+        self.is_text = isinstance(message, str)
+        if self.is_text:
+            self.payload = (<str>message).encode()
+        elif isinstance(message, (bytes, bytearray, memoryview)):
+            self.payload = bytes(message)
+        else:
+            raise TypeError(f"a message is str or bytes, not {type(message).__name__}")
+
+    cdef bytes frame(self):
+        cdef char header[HEADER_MAX]
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(self.payload)
+        cdef size_t used
+        if self._frame is None:
+            used = write_header(header, <uint8_t>(FIN | (OPCODE_TEXT if self.is_text else OPCODE_BINARY)), size, NULL)
+            self._frame = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>used + size)
+            memcpy(PyBytes_AS_STRING(self._frame), header, used)
+            memcpy(PyBytes_AS_STRING(self._frame) + used, PyBytes_AS_STRING(self.payload), size)
+        return self._frame
 
 
 cdef class WebSocketDriver(Responder):
     def __cinit__(self):
         self.ring = [None] * QUEUE_MESSAGES
         self.close_reason = ""
+        self.ping_interval = -1
 
     # --- implemented by what brings the messages
 
     cdef object send_message(self, Exchange x, bint text, const char* data, Py_ssize_t size, object owner):
         raise NotImplementedError
 
-    cdef object send_ping(self, Exchange x, const char* data, Py_ssize_t size):
+    cdef object send_ping(self, Exchange x, bytes data):
+        raise NotImplementedError
+
+    cdef int send_shared(self, Exchange x, SharedMessage message) except -1:
         raise NotImplementedError
 
     cdef int close(self, Exchange x, uint16_t code, str reason) except -1:
@@ -54,13 +102,17 @@ cdef class WebSocketDriver(Responder):
         self._stop_timer()
         self.congested = False
         if first:
-            self._note_close(x, ABNORMAL_CLOSURE, "")
+            self._note_close(x, ABNORMAL_CLOSURE, "no answer to pings" if self.silent_for_good else "")
             self._release_handler(x, True, False)
         self._wake_senders()
         return x.finish() if self.handler_done else 0
 
     cdef int on_writable(self, Exchange x) except -1:
         self.congested = False
+        if self.followers is not None:
+            # A copy: what they send may end the connection.
+            for follower in self.followers[:]:
+                (<Follower>follower).on_room(x)
         self._wake_senders()
         return self._balance_input(x)
 
@@ -124,6 +176,8 @@ cdef class WebSocketDriver(Responder):
         cdef object task = self.task
         cdef bint own
         self.peer_left = True
+        if self.sink is not None:
+            return self._sink_closed(x)
         if self.patient:
             return self.waiter.wake(direct) if self.receiving else 0
         if self.handler_done or task is None:
@@ -144,6 +198,16 @@ cdef class WebSocketDriver(Responder):
         if self.task is not None:
             self.task.cancel()
 
+    cdef int _sink_closed(self, Exchange x) except -1:
+        cdef Sink sink = self.sink
+        self.sink = None
+        if sink is not None:
+            sink.on_closed(x)
+        return 0
+
+    def _close_sink(self, Exchange x):
+        self._sink_closed(x)
+
     cdef int handler_ended(self, Exchange x) except -1:
         self.handler_done = True
         self.task = None
@@ -154,9 +218,19 @@ cdef class WebSocketDriver(Responder):
         return self._balance_input(x)
 
     cdef int _note_close(self, Exchange x, uint16_t code, str reason) except -1:
+        cdef list followers = self.followers
+        cdef list pings = self.pings
         x.outcome = code
         self.close_code = code
         self.close_reason = reason
+        self.followers = self.pings = None
+        if followers is not None:
+            for follower in followers:
+                (<Follower>follower).on_closed(x)
+        if pings is not None:
+            for pong in pings:
+                (<Pong>pong).failure = self.disconnect()
+                (<Pong>pong).wake()
         return 0
 
     cdef object disconnect(self):
@@ -240,3 +314,58 @@ cdef class Room:
 
     def close(self):
         pass
+
+
+@cython.final
+cdef class Pong:
+    """What ``ws.ping()`` returns: awaited, it gives the seconds that the answer took.
+
+    Raises ``WebSocketDisconnect`` when the connection ends first, and ``TimeoutError`` once too many later pings are
+    unanswered as well.
+    """
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.latency >= 0:
+            raise StopIteration(self.latency)
+        if self.failure is not None:
+            raise self.failure
+        if self.future is None:
+            self.waiter = self.x.connection.local.loop.create_future()
+            self.future = iter(self.waiter.__await__())
+        return next(self.future)
+
+    def send(self, value):
+        return self.__next__()
+
+    def throw(self, kind, value=None, traceback=None):
+        raise as_exception(kind, value)
+
+    def close(self):
+        pass
+
+    cdef int wake(self) except -1:
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        return 0
+
+
+cdef int note_pong(list pings, const char* data, Py_ssize_t size, double now) except -1:
+    cdef Pong pong
+    cdef Py_ssize_t i, j
+    for i in range(len(pings)):
+        pong = <Pong>pings[i]
+        if PyBytes_GET_SIZE(pong.payload) == size and memcmp(PyBytes_AS_STRING(pong.payload), data, size) == 0:
+            for j in range(i + 1):
+                pong = <Pong>pings[j]
+                pong.latency = max(now - pong.sent, 0.0)
+                pong.wake()
+            del pings[:i + 1]
+            return 0
+    return 0

@@ -31,7 +31,8 @@ cdef class FrameDriver(WebSocketDriver):
 
     cdef Py_ssize_t _read(self, Exchange x, char* data, size_t size, bint direct) except -1
     cdef int _note_limit(self, Exchange x) except -1
-    cdef int _message(self, bint direct) except -1
+    cdef int _message(self, Exchange x, bint direct) except -1
+    cdef int _give_up_ping(self) except -1
     cdef int _peer_closed(self, Exchange x, bint direct) except -1
     cdef int _input_over(self, Exchange x) except -1
     cdef int _flush(self, Exchange x) except -1

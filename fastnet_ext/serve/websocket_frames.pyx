@@ -2,20 +2,28 @@
 """Drives one WebSocket connection over a tunnel: the carrier's bytes through the machine to the handler and back."""
 
 cimport cython
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint16_t
 
 from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_consume, buffer_free, buffer_init
 from fastnet_ext.exchange.exchange cimport Exchange
-from fastnet_ext.exchange.limits cimport LIMIT_FRAGMENTS, LIMIT_MESSAGE
+from fastnet_ext.exchange.limits cimport CUT_RESET, CUT_STREAM, LIMIT_FRAGMENTS, LIMIT_HEARTBEAT, LIMIT_MESSAGE
 from fastnet_ext.serve.waiter cimport Waiter
-from fastnet_ext.serve.websocket_driver cimport ABNORMAL_CLOSURE, MESSAGE_TOO_BIG, POLICY_VIOLATION, WebSocketDriver
+from fastnet_ext.serve.websocket_driver cimport (
+    ABNORMAL_CLOSURE, MAX_PINGS, MESSAGE_TOO_BIG, POLICY_VIOLATION, Pong, SharedMessage, WebSocketDriver, note_pong,
+)
 from fastnet_ext.websocket.frames cimport HEADER_MAX
 from fastnet_ext.websocket.session cimport Event, Limits, Role, Session, new_session
 
 # Seconds that the peer may take to answer our Close.
 cdef double CLOSE_TIMEOUT = 10.0
+
+# Pings of the heartbeat that may stay unanswered in a row. One may be lost to a peer that was busy for a moment.
+cdef int MAX_MISSES = 2
+
+# RFC 9113, 7; HTTP/1 closes whatever the code says.
+cdef int CANCEL = 8
 
 
 cdef FrameDriver new_frame_driver(Exchange x, Limits limits):
@@ -39,6 +47,7 @@ cdef class FrameDriver(WebSocketDriver):
 
     cdef int on_data(self, Exchange x, char* data, Py_ssize_t size) except -1:
         cdef Py_ssize_t used = 0
+        self.heard = True
         if not self.accepted and x.version < 20:
             return 0
         if self.accepted and self.carry.size == 0:
@@ -68,6 +77,30 @@ cdef class FrameDriver(WebSocketDriver):
         self.throttled = False
         return WebSocketDriver.on_writable(self, x)
 
+    cdef int on_sweep(self, Exchange x, double elapsed, double keepalive) except -1:
+        """The heartbeat: ping who is silent, and leave who stays so."""
+        cdef double interval = keepalive if self.ping_interval < 0 else self.ping_interval
+        # The end of the exchange drops its references to us, which may be the only ones.
+        cdef FrameDriver alive = self
+        if self.heard:
+            self.heard = False
+            self.silent = 0
+            self.misses = 0
+            return 0
+        if interval == 0 or not self.session.can_send() or not self.accepted or self.paused or self.congested:
+            return 0
+        self.silent += elapsed
+        if self.silent < interval:
+            return 0
+        self.silent = 0
+        if self.misses == MAX_MISSES:
+            x.connection.over_limit(LIMIT_HEARTBEAT, interval, CUT_STREAM if x.version >= 20 else CUT_RESET)
+            alive.silent_for_good = True
+            return x.abort(CANCEL)
+        alive.misses += 1
+        alive.session.send_ping(&alive.out, NULL, 0)
+        return alive._flush(x)
+
     cdef int opened(self, Exchange x) except -1:
         WebSocketDriver.opened(self, x)
         if self.carry.size or self.input_ended:
@@ -92,9 +125,17 @@ cdef class FrameDriver(WebSocketDriver):
                 break
             if event == Event.MESSAGE:
                 stepped += 1
-                self._message(direct and stepped <= DIRECT_MESSAGES)
+                self._message(x, direct and stepped <= DIRECT_MESSAGES)
+                if stepped == DIRECT_MESSAGES and self.sink is not None:
+                    break
             elif event == Event.PING:
                 pinged = True
+            elif event == Event.PONG:
+                if self.pings:
+                    note_pong(
+                        self.pings, self.session.control, <Py_ssize_t>self.session.control_size,
+                        x.connection.local.loop.time(),
+                    )
             elif event == Event.CLOSE:
                 self._peer_closed(x, direct)
             elif event == Event.FAILED:
@@ -116,7 +157,7 @@ cdef class FrameDriver(WebSocketDriver):
             x.connection.over_limit(LIMIT_FRAGMENTS, <double>session.fragment_limit, POLICY_VIOLATION)
         return 0
 
-    cdef int _message(self, bint direct) except -1:
+    cdef int _message(self, Exchange x, bint direct) except -1:
         cdef Session session = self.session
         cdef object message
         if not self._wants_messages():
@@ -125,10 +166,10 @@ cdef class FrameDriver(WebSocketDriver):
             message = PyUnicode_DecodeUTF8(session.message, session.message_size, NULL)
         else:
             message = PyBytes_FromStringAndSize(session.message, session.message_size)
-        return self._push(message, len(message), direct)
+        return self._push(x, message, len(message), direct)
 
     cdef int _note_held(self, Exchange x) except -1:
-        return x.hold(<int64_t>(self.held + self.carry.size + self.session.held() + self.out.size))
+        return x.hold(<int64_t>(self.held + self.carry.size + self.session.held() + self.out.size + self.backlog))
 
     cdef int _balance_input(self, Exchange x) except -1:
         """Also of the carry, which goes on before the carrier does."""
@@ -185,11 +226,38 @@ cdef class FrameDriver(WebSocketDriver):
         self.congested = x.send_data(data, size, owner) == 0
         return self._pushed(x)
 
-    cdef object send_ping(self, Exchange x, const char* data, Py_ssize_t size):
+    cdef int send_shared(self, Exchange x, SharedMessage message) except -1:
+        cdef bytes frame
+        if self.session.can_send():
+            frame = message.frame()
+            self.congested = x.send_data(PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), frame) == 0
+        return 0
+
+    cdef object send_ping(self, Exchange x, bytes data):
+        cdef Pong pong
         if not self.session.can_send():
             raise self.disconnect()
-        self.session.send_ping(&self.out, data, size)
-        return self._pushed(x)
+        if not data:
+            self.ping_count += 1
+            data = self.ping_count.to_bytes(4, "big")
+        self.session.send_ping(&self.out, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        pong = Pong.__new__(Pong)
+        pong.x = x
+        pong.payload = data
+        pong.sent = x.connection.local.loop.time()
+        pong.latency = -1
+        if self.pings is None:
+            self.pings = []
+        elif len(self.pings) == MAX_PINGS:
+            self._give_up_ping()
+        self.pings.append(pong)
+        self._flush(x)
+        return pong
+
+    cdef int _give_up_ping(self) except -1:
+        cdef Pong oldest = <Pong>self.pings.pop(0)
+        oldest.failure = TimeoutError(f"the peer has not answered this Ping, nor the {MAX_PINGS} after it")
+        return oldest.wake()
 
     cdef object _pushed(self, Exchange x):
         self._flush(x)
@@ -218,6 +286,8 @@ cdef class FrameDriver(WebSocketDriver):
         self._balance_input(x)
         if self.receiving:
             self.waiter.wake(False)
+        if self.sink is not None:
+            x.connection.local.loop.call_soon(self._close_sink, x)
         self.timer = x.connection.local.loop.call_later(CLOSE_TIMEOUT, self._close_timed_out, x)
         return 0
 

@@ -2,14 +2,14 @@
 """Drives one WebSocket whose frames, pings and closing hand-shake are its carrier's affair."""
 
 cimport cython
-from cpython.bytes cimport PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t, uint16_t, uint64_t
 
 from fastnet_ext.exchange.exchange cimport Exchange
 from fastnet_ext.exchange.limits cimport LIMIT_MESSAGE
 from fastnet_ext.serve.waiter cimport Waiter
-from fastnet_ext.serve.websocket_driver cimport ABNORMAL_CLOSURE, MESSAGE_TOO_BIG, WebSocketDriver
+from fastnet_ext.serve.websocket_driver cimport ABNORMAL_CLOSURE, MESSAGE_TOO_BIG, SharedMessage, WebSocketDriver
 from fastnet_ext.websocket.frames cimport CONTROL_MAX, close_code_allowed
 from fastnet_ext.websocket.session cimport Limits
 
@@ -39,7 +39,7 @@ cdef class MessageDriver(WebSocketDriver):
             self._end(x, MESSAGE_TOO_BIG, "message too big")
             self._release_handler(x, False, False)
             return self._wake_senders()
-        self._push(message, len(message), False)
+        self._push(x, message, len(message), False)
         self._note_held(x)
         return self._balance_input(x)
 
@@ -56,7 +56,7 @@ cdef class MessageDriver(WebSocketDriver):
         return alive._wake_senders()
 
     cdef int _note_held(self, Exchange x) except -1:
-        return x.hold(<int64_t>self.held)
+        return x.hold(<int64_t>(self.held + self.backlog))
 
     cdef int _balance_input(self, Exchange x) except -1:
         if x.ended or x.gone:
@@ -77,7 +77,15 @@ cdef class MessageDriver(WebSocketDriver):
         self.congested = x.send_message(text, data, size, owner) == 0
         return self._pushed(x)
 
-    cdef object send_ping(self, Exchange x, const char* data, Py_ssize_t size):
+    cdef int send_shared(self, Exchange x, SharedMessage message) except -1:
+        cdef bytes payload = message.payload
+        if not self.close_code:
+            self.congested = x.send_message(
+                message.is_text, PyBytes_AS_STRING(payload), PyBytes_GET_SIZE(payload), payload
+            ) == 0
+        return 0
+
+    cdef object send_ping(self, Exchange x, bytes data):
         raise NotImplementedError("the server in front sends its own pings: ASGI has no message for them")
 
     # --- the end
@@ -94,6 +102,8 @@ cdef class MessageDriver(WebSocketDriver):
         self._end(x, code, reason)
         if self.receiving:
             self.waiter.wake(False)
+        if self.sink is not None:
+            x.connection.local.loop.call_soon(self._close_sink, x)
         return 0
 
     cdef int _end(self, Exchange x, uint16_t code, str reason) except -1:

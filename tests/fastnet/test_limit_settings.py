@@ -10,7 +10,7 @@ import pytest
 
 from fastnet import App
 from fastnet.cli.flags import Parser, add_flags, flag_of, told_by_flags
-from fastnet.routing import RouteOptions
+from fastnet.routing import RouteOptions, WebSocketOptions
 from fastnet.server import limits
 from fastnet.server.config import LISTENER_SETTINGS, SETTINGS, Config, ConfigError, Setting
 from tests.architecture.limits_page import PAGE, rows_of
@@ -128,6 +128,6 @@ def test_the_page_names_the_options_of_routes() -> None:
     page = PAGE.read_text(encoding="utf-8")
     named = set(re.findall(r"`(\w+)=` of a route", page))
     known = {name for name in RouteOptions.__annotations__ if name.startswith(("max_", "timeout", "rate_"))}
-    # That of a WebSocket is not one of the options that all kinds of routes share.
-    assert named == known | {"max_message"}
+    known |= {name for name in WebSocketOptions.__annotations__ if name.startswith(("max_", "ping_"))}
+    assert named == known
     assert len(rows_of(page)) > 40

@@ -149,12 +149,13 @@ def test_the_first_receive_answers_the_hand_shake() -> None:
 def test_what_else_answers_the_hand_shake(touch: str) -> None:
     async def test() -> None:
         async def handler(ws: WebSocket) -> None:
-            await {
+            touches: dict[str, Callable[[], Awaitable[Any]]] = {
                 "send": lambda: ws.send("x"),
                 "ping": lambda: ws.ping(b"x"),
                 "close": lambda: ws.close(4000, "x"),
                 "send_json": lambda: ws.send_json("x"),
-            }[touch]()
+            }
+            await touches[touch]()
             await asyncio.Event().wait()
 
         opened = Opened(handler)
@@ -683,7 +684,8 @@ def test_awaitables_work_with_asyncio() -> None:
 
         async def handler(ws: WebSocket) -> None:
             taken.append(await asyncio.wait_for(ws.receive(), 5))
-            await asyncio.gather(ws.send("a"), ws.send("b"), ws.ping(b"c"))
+            *_, latency = await asyncio.gather(ws.send("a"), ws.send("b"), ws.ping(b"c"))
+            assert latency >= 0
             await asyncio.create_task(ws.send("d"))
             _, pending = await asyncio.wait({asyncio.create_task(ws.receive())}, timeout=0)
             for task in pending:
@@ -694,7 +696,10 @@ def test_awaitables_work_with_asyncio() -> None:
         opened.send("x")
         await turns(20)
         assert taken == ["x"]
-        assert opened.events() == [("text", "a"), ("text", "b"), ("ping", b"c"), ("text", "d"), ("close", 1000, "")]
+        assert opened.events() == [("text", "a"), ("text", "b"), ("ping", b"c")]
+        opened.push()
+        await turns(20)
+        assert opened.events() == [("text", "d"), ("close", 1000, "")]
         opened.push()
         await turns()
 
@@ -857,6 +862,157 @@ def test_a_peer_that_pings_and_does_not_read_is_not_read() -> None:
         opened.x.drain()
         await turns()
         assert opened.events() == [("pong", b"2")] * 100
+        opened.x.disconnect()
+
+    open_and_run(test)
+
+
+# --- waits that end
+
+
+def test_a_receive_that_takes_too_long() -> None:
+    async def test() -> None:
+        taken: list[Any] = []
+
+        async def handler(ws: WebSocket) -> None:
+            for timeout in (0, 0.01):
+                with pytest.raises(TimeoutError):
+                    await ws.receive(timeout=timeout)
+            # What comes in time is taken, what came before needs no time, and no timer is left running.
+            taken.append(await ws.receive_text(timeout=30))
+            taken.append(await ws.receive_bytes(timeout=0))
+            taken.append(await ws.receive_json(int, timeout=30))
+
+        opened = Opened(handler)
+        await turns()
+        await asyncio.sleep(0.05)
+        opened.send("late", b"there")
+        await turns()
+        opened.send("3")
+        await turns()
+        assert taken == ["late", b"there", 3]
+        loop = asyncio.get_running_loop()
+        assert not [handle for handle in getattr(loop, "_scheduled", ()) if "Receive" in repr(handle)]
+        opened.x.disconnect()
+
+    open_and_run(test)
+
+
+def test_a_receive_with_a_timeout_is_cancelled_and_closed_as_any_other() -> None:
+    async def test() -> None:
+        ends: list[Any] = []
+
+        async def handler(ws: WebSocket) -> None:
+            waiting = asyncio.create_task(ws.receive(timeout=30))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            with pytest.raises(WebSocketDisconnect) as caught:
+                await ws.receive(timeout=30)
+            ends.append(caught.value.code)
+
+        opened = Opened(handler)
+        await turns()
+        opened.close(4000)
+        await turns()
+        assert ends == [4000]
+
+    open_and_run(test)
+
+
+def test_a_ping_gives_the_time_that_its_answer_took() -> None:
+    async def test() -> None:
+        found: list[float] = []
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, JumpLoop)
+
+        async def handler(ws: WebSocket) -> None:
+            found.append(await ws.ping())
+
+        opened = Opened(handler)
+        await turns()
+        ((kind, payload),) = opened.events()
+        assert (kind, len(payload)) == ("ping", 4)
+        loop.ahead += 3
+        opened.push()
+        await turns()
+        assert 3 <= found[0] < 60
+        opened.x.disconnect()
+
+    open_and_run(test, jump=True)
+
+
+def test_a_pong_answers_the_pings_before_its_own() -> None:
+    """RFC 6455, section 5.5.3: a peer may answer the latest only."""
+
+    async def test() -> None:
+        done: list[int] = []
+
+        async def handler(ws: WebSocket) -> None:
+            first, second, third = ws.ping(b"1"), ws.ping(b"2"), ws.ping(b"3")
+            await first
+            await second
+            done.append(2)
+            await third
+            done.append(3)
+
+        opened = Opened(handler)
+        await turns()
+        expected: list[int]
+        for payload, expected in ((b"unasked", []), (b"2", [2]), (b"2", [2]), (b"3", [2, 3])):
+            opened.client.pong(payload)
+            opened.push()
+            await turns()
+            assert done == expected
+
+    open_and_run(test)
+
+
+def test_pings_end_with_the_connection_and_are_not_kept_for_ever() -> None:
+    async def test() -> None:
+        ends: list[Any] = []
+
+        async def handler(ws: WebSocket) -> None:
+            first = ws.ping()
+            rest = [ws.ping() for _ in range(16)]
+            with pytest.raises(TimeoutError, match="nor the 16"):
+                await first
+            waiting = asyncio.ensure_future(rest[-1])
+            with pytest.raises(WebSocketDisconnect):
+                await ws.receive()
+            with pytest.raises(WebSocketDisconnect):
+                await waiting
+            ends.append(ws.close_code)
+            with pytest.raises(WebSocketDisconnect):
+                await rest[0]
+
+        opened = Opened(handler)
+        await turns()
+        opened.close(4000)
+        await turns()
+        assert ends == [4000]
+        assert opened.finished
+
+    open_and_run(test)
+
+
+def test_send_nowait_says_whether_the_peer_keeps_up() -> None:
+    async def test() -> None:
+        said: list[bool] = []
+
+        async def handler(ws: WebSocket) -> None:
+            said.append(ws.send_nowait("a"))
+            opened.x.slow = True
+            said.append(ws.send_nowait(b"b"))
+            await ws.close()
+            with pytest.raises(WebSocketDisconnect):
+                ws.send_nowait("late")
+
+        opened = Opened(handler)
+        await turns()
+        assert said == [True, False]
+        assert opened.events() == [("text", "a"), ("binary", b"b"), ("close", 1000, "")]
         opened.x.disconnect()
 
     open_and_run(test)

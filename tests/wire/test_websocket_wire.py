@@ -8,7 +8,7 @@ import logging
 import socket
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pytest
 import websockets
@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from fastnet import App, HTTPException
 from fastnet.server import Server
-from fastnet.websocket import WebSocket, WebSocketDisconnect
+from fastnet.websocket import WebSocket, WebSocketDisconnect, WebSocketOptions
 from fastnet_ext.websocket.connection import Connection
 from tests.loops import run
 
@@ -42,7 +42,7 @@ async def raw(server: Server, data: bytes) -> tuple[asyncio.StreamReader, asynci
     return reader, writer
 
 
-def echo_app(**options: Any) -> App:
+def echo_app(**options: Unpack[WebSocketOptions]) -> App:
     app = App()
 
     @app.websocket("/echo", **options)

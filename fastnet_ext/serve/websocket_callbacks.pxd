@@ -1,0 +1,31 @@
+"""WebSocket routes of callbacks: run synchronously from the reader, without a Task or a future per message."""
+
+from fastnet_ext.exchange.exchange cimport Exchange
+from fastnet_ext.serve.websocket cimport HandlerRun, WebSocket, WebSocketEndpoint
+from fastnet_ext.serve.websocket_driver cimport Sink, WebSocketDriver
+
+
+cdef class CallbackEndpoint(WebSocketEndpoint):
+    # `plan` calls on_open. With `dependent` it returns a coroutine, which resolves what it depends on, and a Task
+    # waits for the connection's end, since that is when dependencies are closed.
+    cdef bint dependent
+    cdef object on_message      # (ws, message), None
+    cdef object on_close        # (ws, code, reason), None
+
+
+cdef class CallbackRun(HandlerRun):
+    cdef bint listening         # on_open is done
+
+    cdef int listen(self, Exchange x) except -1
+
+
+cdef class Callbacks(Sink):
+    cdef CallbackRun run
+    # The cycle ws -> driver -> sink -> ws is cut when the connection closes.
+    cdef WebSocket ws
+
+
+cdef class UntilClosed:
+    """The wait for the end of a connection."""
+
+    cdef WebSocketDriver driver

@@ -1,0 +1,144 @@
+# cython: freethreading_compatible=True
+"""Runs the callbacks of WebSocket routes; websocket_callbacks.pxd is the map."""
+
+cimport cython
+
+import logging
+
+from fastnet_ext.exchange.exchange cimport Exchange, LoopLocal
+from fastnet_ext.serve.runner cimport Runner, RunnerPool
+from fastnet_ext.serve.websocket cimport HandlerRun, WebSocket, WebSocketEndpoint, new_websocket
+from fastnet_ext.serve.websocket_driver cimport Sink, WebSocketDriver, as_exception
+
+__all__ = ["CallbackEndpoint"]
+
+cdef object log = logging.getLogger("fastnet.error")
+
+
+@cython.final
+cdef class CallbackEndpoint(WebSocketEndpoint):
+    """Answers the WebSocket hand-shakes of a route of callbacks.
+
+    The plan calls ``on_open``; it returns a coroutine where that is ``dependent``, otherwise nothing. Then the
+    hand-shake is answered, and ``on_message(ws, message)`` is called for each message, ``on_close(ws, code, reason)``
+    once at the end. The rest is as for ``WebSocketEndpoint``.
+    """
+
+    def __init__(self, plan, refusals, *, bint dependent=False, on_message=None, on_close=None, **options):
+        WebSocketEndpoint.__init__(self, plan, refusals, **options)
+        self.dependent = dependent
+        self.on_message = on_message
+        self.on_close = on_close
+
+    cdef int start(self, Exchange x) except -1:
+        cdef CallbackRun run = CallbackRun.__new__(CallbackRun)
+        cdef WebSocketDriver driver
+        cdef Runner runner
+        cdef object coroutine = None
+        run.endpoint = self
+        try:
+            self.check(x)
+            run.ws = new_websocket(self, x)
+            coroutine = self.plan.call(x)
+            if not self.dependent:
+                return run.listen(x)
+        except Exception as error:
+            coroutine = run.on_exception(x, error)
+        if coroutine is None:
+            return 0
+        runner = (<RunnerPool>x.connection.local.runners).run(run, x, coroutine)
+        if run.ws is not None and run.refusal is None:
+            driver = run.ws.driver
+            if not driver.handler_done:
+                driver.task = runner.task
+        return 0
+
+
+@cython.final
+cdef class CallbackRun(HandlerRun):
+    """What becomes of on_open and what it depends on, and of a callback that raises."""
+
+    cdef object on_result(self, Exchange x, object value):
+        cdef UntilClosed wait
+        if self.refusal is not None or self.listening:
+            return HandlerRun.on_result(self, x, value)
+        try:
+            self.listen(x)
+        except Exception as error:
+            return self.on_exception(x, error)
+        wait = UntilClosed.__new__(UntilClosed)
+        wait.driver = self.ws.driver
+        return wait
+
+    cdef int listen(self, Exchange x) except -1:
+        """on_open has not refused: answer the hand-shake, and let messages come."""
+        cdef WebSocketDriver driver = self.ws.driver
+        cdef Callbacks sink
+        self.ws._open()
+        self.listening = True
+        sink = Callbacks.__new__(Callbacks)
+        sink.run = self
+        sink.ws = self.ws
+        driver.sink = sink
+        # on_open may have closed it.
+        return driver._sink_closed(x) if driver.close_code else 0
+
+
+@cython.final
+cdef class Callbacks(Sink):
+    cdef int on_message(self, Exchange x, object message) except -1:
+        cdef CallbackEndpoint endpoint = <CallbackEndpoint>self.run.endpoint
+        cdef CallbackRun run = self.run
+        cdef LoopLocal local = x.connection.local
+        cdef Exchange before = local.starting
+        if endpoint.on_message is None:
+            return 0
+        # A stalled loop is asked for it.
+        local.starting = x
+        try:
+            if endpoint.decode is not None:
+                message = endpoint.decode(message)
+            endpoint.on_message(self.ws, message)
+        except Exception as error:
+            run.on_exception(x, error)
+        finally:
+            local.starting = before
+        return 0
+
+    cdef int on_closed(self, Exchange x) except -1:
+        cdef CallbackEndpoint endpoint = <CallbackEndpoint>self.run.endpoint
+        cdef WebSocketDriver driver = self.ws.driver
+        if endpoint.on_close is not None:
+            try:
+                endpoint.on_close(self.ws, driver.close_code, driver.close_reason)
+            except Exception:
+                log.exception("on_close of %s failed", x.path_text())
+        if driver.task is None:
+            return driver.handler_ended(x)
+        return driver.waiter.wake(False)
+
+
+@cython.final
+cdef class UntilClosed:
+    """Awaited by the Task of a route of callbacks that has dependencies."""
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if self.driver.close_code:
+            raise StopIteration
+        return self.driver.waiter.wait()
+
+    def send(self, value):
+        return self.__next__()
+
+    def throw(self, kind, value=None, traceback=None):
+        self.driver.waiter.abandon()
+        raise as_exception(kind, value)
+
+    def close(self):
+        self.driver.waiter.abandon()
