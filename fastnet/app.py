@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from fastnet.admin import add_admin_routes
 from fastnet.arguments import Provider
@@ -21,6 +21,7 @@ from fastnet.middleware import Middleware
 from fastnet.routing import Registration, ResolvedRoute, Routes
 from fastnet.server import Config, Server, run
 from fastnet.state import State
+from fastnet.websocket.hub import Hub, Hubs
 from fastnet_ext.exchange.errors import ExchangeError
 from fastnet_ext.exchange.exchange import Endpoint, Guard
 from fastnet_ext.exchange.guards import InFlightLimit
@@ -105,6 +106,7 @@ class App(Routes):
         self._error_statuses: dict[int, ErrorHandler] = {}
         self._lifespan = Lifespan()
         self._background = BackgroundTasks()
+        self.hubs = Hubs()
         self._endpoints: dict[tuple[Registration, str], Endpoint] = {}
         self._serving = False
         self._prepared: Dispatcher | None = None
@@ -122,6 +124,26 @@ class App(Routes):
         if self._grpc is None:
             self._grpc = GrpcServer(self)
         return self._grpc
+
+    def hub(
+        self,
+        name: str | None = None,
+        *,
+        queue: int = 64,
+        queue_bytes: int = 1024 * 1024,
+        slow: Literal["drop_oldest", "drop_new", "close"] = "drop_oldest",
+    ) -> Hub:
+        """Rooms of WebSocket connections, shared by all workers.
+
+        ``queue`` messages, of ``queue_bytes`` together, may wait for a connection that is slow; ``slow`` says what
+        becomes of more: the oldest or the new one is dropped, or the connection closed with 1013. ``name`` is what the
+        workers know the hub by: its number by default, when all of them make theirs in the same order. Raises
+        ``ValueError`` for a name that is taken.
+        """
+        name = str(len(list(self.hubs))) if name is None else name
+        hub = Hub(name, self.json, queue=queue, queue_bytes=queue_bytes, slow=slow)
+        self.hubs.add(hub)
+        return hub
 
     # --- errors
 

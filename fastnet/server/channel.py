@@ -11,6 +11,8 @@ __all__ = ["Channel"]
 
 # The text of a failure is cut here: it has to fit into the socket's buffer, since nobody waits.
 LONGEST: Final = 64 * 1024
+# Descriptors that come with one piece of input: the system ends a piece behind those of one message.
+DESCRIPTORS: Final = 4
 
 
 class Channel:
@@ -21,6 +23,7 @@ class Channel:
         self.sock = sock
         self.ended = False
         self._received = b""
+        self._descriptors: list[int] = []
 
     @classmethod
     def pair(cls) -> tuple[Self, Self]:
@@ -39,19 +42,32 @@ class Channel:
         with contextlib.suppress(OSError):
             self.sock.send(json.dumps(message).encode() + b"\n")
 
+    def send_descriptor(self, descriptor: int, **message: Any) -> None:
+        """The same, with a descriptor that the other end gets as its own."""
+        with contextlib.suppress(OSError):
+            socket.send_fds(self.sock, [json.dumps({**message, "descriptor": True}).encode() + b"\n"], [descriptor])
+
     def receive(self) -> list[dict[str, Any]]:
-        """The messages that have come; ``ended`` is True once the other end is gone."""
+        """The messages that have come; ``ended`` is True once the other end is gone.
+
+        In the place of ``descriptor`` stands the number of the one that came with the message.
+        """
         while not self.ended:
             try:
-                data = self.sock.recv(LONGEST)
+                data, descriptors, _, _ = socket.recv_fds(self.sock, LONGEST, DESCRIPTORS)
             except BlockingIOError:
                 break
             except OSError:
-                data = b""
+                data, descriptors = b"", []
             self.ended = not data
             self._received += data
+            self._descriptors += descriptors
         *lines, self._received = self._received.split(b"\n")
-        return [json.loads(line) for line in lines]
+        messages = [json.loads(line) for line in lines]
+        for message in messages:
+            if "descriptor" in message:
+                message["descriptor"] = self._descriptors.pop(0)
+        return messages
 
     def close(self) -> None:
         """Close this end."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from .channel import Channel
 from .heartbeat import Page, Slot, State
+from .mailbox import Mailbox
 from .signals import SignalPipe
 from .worker import EXIT_START, Worker, end_process
 
@@ -34,6 +35,7 @@ class Child:
     channel: Channel
     slot: Slot
     started: float
+    mailbox: Mailbox
     ready: bool = False
     # Told to stop, by us or by itself.
     leaving: bool = False
@@ -82,6 +84,7 @@ class Child:
             "channel": self.channel.fileno(),
             "slot": self.slot.index,
             "started": self.started,
+            "mailbox": self.mailbox.hand_over(),
             "ready": self.ready,
             "kill_in": None if self.kill_at is None else self.kill_at - time.monotonic(),
         }
@@ -97,17 +100,19 @@ class Child:
             Channel(sock),
             page[item["slot"]],
             item["started"],
+            Mailbox.restored(item["mailbox"]),
             ready=item["ready"],
             leaving=kill_at is not None,
             kill_at=kill_at,
         )
 
 
-def fork_worker(page: Page, signals: SignalPipe, work: Callable[[Worker], int]) -> Child:
-    """Fork a process that does ``work`` and ends with its exit code; a line of the page is its own.
+def fork_worker(page: Page, signals: SignalPipe, work: Callable[[Worker, Mailbox], int]) -> Child:
+    """Fork a process that does ``work`` and ends with its exit code; a line of the page and a mailbox are its own.
 
     Raises ``OSError`` when the system has no process, descriptor or memory to give.
     """
+    mailbox = Mailbox.make()
     ours, theirs = Channel.pair()
     slot = page.unused()
     supervisor = os.getpid()
@@ -120,6 +125,7 @@ def fork_worker(page: Page, signals: SignalPipe, work: Callable[[Worker], int]) 
             pid = os.fork()
         except OSError:
             slot.free()
+            mailbox.close()
             ours.close()
             theirs.close()
             raise
@@ -127,15 +133,16 @@ def fork_worker(page: Page, signals: SignalPipe, work: Callable[[Worker], int]) 
             code = EXIT_START
             try:
                 ours.close()
-                code = work(Worker(theirs, slot, supervisor))
+                code = work(Worker(theirs, slot, supervisor), mailbox)
             except BaseException:
                 traceback.print_exc()
                 code = 1
             finally:
                 end_process(code)
     theirs.close()
+    mailbox.given()
     slot.name(pid)
-    return Child(pid, ours, slot, time.monotonic())
+    return Child(pid, ours, slot, time.monotonic(), mailbox)
 
 
 @dataclass(eq=False)

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from fastnet.channels.relay import Relay
 from fastnet.debugging.stalls import StallDetector
 from fastnet.observability.access import AccessLogs
 from fastnet_ext.net.kinds import connection_type
@@ -49,7 +50,7 @@ class Server:
 
     A worker is given the sockets of its place, by the listeners' names; otherwise the server makes its own.
     ``contexts`` are the TLS contexts by the listeners' names, ``workers`` what the supervisor knows of all workers,
-    ``number`` which one of them this is, for its logs.
+    ``number`` which one of them this is, for its logs, ``relay`` what carries what hubs say to the others.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Server:
         contexts: Contexts | None = None,
         workers: Iterable[Vitals] = (),
         number: int | None = None,
+        relay: Relay | None = None,
     ) -> None:
         self.app = app
         self.config = config if config is not None else Config()
@@ -68,6 +70,7 @@ class Server:
         self.admin_app: App | None = None
         self.workers = workers
         self.number = number
+        self.relay = relay
         self._given = sockets
         self._contexts = contexts
         self._listening: Listening | None = None
@@ -104,6 +107,8 @@ class Server:
             )
             self._access = _access_logs(config, loop, self.number)
             services = {one.name: self._service(one) for one in config.listeners}
+            if self.relay is not None:
+                self.app.hubs.connect(self.relay)
             await self.app.startup()
             try:
                 for listener, sock in self._sockets:
@@ -230,6 +235,7 @@ class Server:
             log.error("the lifespan's shutdown was ended: it did not end within %g s", max(timeout, GRACE))
 
     async def _release(self) -> None:
+        self.app.hubs.disconnect()
         if self.state is not None:
             self.state.close()
             # A turn of the loop for the parked tasks to end in.

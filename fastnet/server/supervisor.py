@@ -25,6 +25,7 @@ from .config import Config, ConfigError
 from .handover import NOBODY, Handover, reexecute
 from .heartbeat import Page
 from .listeners import Listening
+from .mailbox import Mailbox
 from .reloader import Watcher, check_watcher, is_configuration
 from .replacing import RETRY, Replacements
 from .server import Contexts, Server, contexts_of
@@ -149,6 +150,7 @@ class Supervisor:
     def _end(self) -> None:
         for child in self._children.values():
             child.channel.close()
+            child.mailbox.close()
         self.listening.close()
         self._end_watcher()
         self._selector.close()
@@ -364,7 +366,11 @@ class Supervisor:
     def _start(self, post: Post) -> Child:
         """Fork a worker for a post."""
         number, count = self.posts.index(post), len(self.posts)
-        child = fork_worker(self.page, self._signals, lambda worker: self._be_worker(worker, number, count))
+        child = fork_worker(
+            self.page, self._signals, lambda worker, mailbox: self._be_worker(worker, mailbox, number, count)
+        )
+        for other in self._children.values():
+            other.channel.send_descriptor(child.mailbox.writer.fileno(), peer=child.mailbox.name)
         self._watch(child)
         return child
 
@@ -372,7 +378,7 @@ class Supervisor:
         self._children[child.pid] = child
         self._selector.register(child.channel, selectors.EVENT_READ, child)
 
-    def _be_worker(self, worker: Worker, number: int, count: int) -> int:
+    def _be_worker(self, worker: Worker, mailbox: Mailbox, number: int, count: int) -> int:
         """In the child: give back what is the supervisor's, then serve."""
         self._signals.leave()
         self._selector.close()
@@ -380,6 +386,7 @@ class Supervisor:
             child.channel.close()
         if self._watcher is not None:
             self._watcher.leave()
+        worker.relay = mailbox.relay(child.mailbox for child in self._children.values())
         place = self.listening.of(number, count)
         self.listening.keep(place)
         faulthandler.enable()
@@ -389,7 +396,9 @@ class Supervisor:
             self.source,
             config,
             worker,
-            lambda app: Server(app, config, sockets=place, contexts=contexts, workers=page, number=number),
+            lambda app: Server(
+                app, config, sockets=place, contexts=contexts, workers=page, number=number, relay=worker.relay
+            ),
         )
 
     def _hear(self, child: Child) -> None:
@@ -452,6 +461,9 @@ class Supervisor:
                     if not child.channel.ended:
                         self._selector.unregister(child.channel)
                 child.channel.close()
+                child.mailbox.close()
+                for other in self._children.values():
+                    other.channel.send(gone=child.mailbox.name)
                 child.slot.free()
                 self._on_exit(child, status)
 

@@ -10,6 +10,7 @@ import logging
 import os
 import random
 import signal
+import socket
 import sys
 import time
 import traceback
@@ -18,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from fastnet.channels.workers import WorkerRelay
 from fastnet.debugging.dump import Dumper, dump_stacks_on_signal
 
 from .channel import Channel
@@ -65,11 +67,15 @@ def loop_factory(config: Config) -> Callable[[], asyncio.AbstractEventLoop] | No
 
 @dataclass
 class Worker:
-    """What makes a worker of a serving process: whom it reports to. ``supervisor`` is a process id."""
+    """What makes a worker of a serving process: whom it reports to, and what reaches the other workers.
+
+    ``supervisor`` is a process id.
+    """
 
     channel: Channel
     slot: Slot
     supervisor: int
+    relay: WorkerRelay | None = None
 
 
 class _Serving:
@@ -119,9 +125,19 @@ class _Serving:
         for message in channel.receive():
             if message.get("retire"):
                 self.stop("replaced")
+            elif "peer" in message:
+                self._add_peer(message["peer"], socket.socket(fileno=message["descriptor"]))
+            elif "gone" in message and self.worker is not None and self.worker.relay is not None:
+                self.worker.relay.remove_peer(message["gone"])
         if channel.ended:
             self.loop.remove_reader(channel.fileno())
             self.stop("the supervisor is gone")
+
+    def _add_peer(self, name: str, sock: socket.socket) -> None:
+        if self.worker is None or self.worker.relay is None:
+            sock.close()
+        else:
+            self.worker.relay.add_peer(name, sock)
 
     # --- the beat
 

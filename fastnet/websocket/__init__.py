@@ -1,12 +1,16 @@
-"""WebSocket handlers: ``@app.websocket("/echo") async def echo(ws: WebSocket)``."""
+"""WebSocket handlers, ``@app.websocket("/echo") async def echo(ws: WebSocket)``, and rooms of them: ``app.hub()``."""
 
-from fastnet.websocket.endpoint import WebSocketOptions, build_websocket_endpoint
+from fastnet.routing import WebSocketOptions
+from fastnet.websocket.endpoint import build_websocket_endpoint
+from fastnet.websocket.hub import Hub, Member
 from fastnet_ext.serve.errors import HandshakeRefused, InvalidMessage, WebSocketDisconnect
 from fastnet_ext.serve.websocket import WebSocket
 
 __all__ = [
     "HandshakeRefused",
+    "Hub",
     "InvalidMessage",
+    "Member",
     "WebSocket",
     "WebSocketDisconnect",
     "WebSocketOptions",

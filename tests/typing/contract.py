@@ -14,6 +14,7 @@ import msgspec
 
 from fastnet import App, CallNext, Depends, Header, HTTPException, Request, Response, Router, WebSocket
 from fastnet.grpc import GrpcServer, InterceptedCall, Metadatum, Next, Peer, ServicerContext
+from fastnet.websocket import Member
 
 app = App()
 
@@ -88,8 +89,39 @@ async def users(ws: WebSocket[User, User], owner: Annotated[User, Depends(curren
     async for user in ws:
         assert_type(user, User)
         await ws.send(user)
-    assert_type(await ws.receive_json(list[int]), list[int])
+    assert_type(await ws.receive_json(list[int], timeout=5), list[int])
+    assert_type(await ws.receive(timeout=0.5), User)
+    assert_type(await ws.ping(), float)
     assert_type(ws.close_code, int | None)
+
+
+hub = app.hub("users", queue=16, slow="close")
+
+
+def on_open(ws: WebSocket, room: str, since: int = 0) -> None:
+    assert_type(hub.join(ws, room, {"since": since}), Member)
+
+
+def on_message(ws: WebSocket[User, User], user: User) -> None:
+    assert_type(ws.send_nowait(user), bool)
+    assert_type(hub.broadcast_json("lobby", user, exclude=ws), int)
+
+
+def on_close(ws: WebSocket, code: int, reason: str) -> None:
+    hub.leave(ws, "lobby")
+    ws.close()
+
+
+app.websocket(
+    "/rooms/{room}", on_open=on_open, on_message=on_message, on_close=on_close, ping_interval=5, origins=["*"]
+)
+app.websocket("/in", on_message=on_message)
+app.websocket("/out", on_open=on_open)
+
+
+@hub.on_join
+def joined(room: str, member: Member) -> None:
+    assert_type(hub.members(room), list[Member])
 
 
 # --- gRPC
