@@ -10,9 +10,11 @@ STRICT ?=
 FUZZ_SECONDS ?= 60
 # Tests run in a process per core, a file at a time.
 PARALLEL ?= -n auto --dist loadfile
+SOAK_CONNECTIONS ?= 10000
+SOAK_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo serve test test-all lint types strict sanitize debug fuzz bench bench-micro dist dist-check clean
+.PHONY: help build demo serve test test-all lint types strict sanitize debug fuzz soak bench bench-micro dist dist-check clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +89,9 @@ debug: $(VENV)/.test  ## the engine's tests on a build that checks its invariant
 
 fuzz: $(VENV)/.test build  ## each fuzzer for FUZZ_SECONDS (60)
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+soak: $(VENV)/.test build  ## SOAK_CONNECTIONS (10,000) idle WebSockets and a storm of SOAK_SECONDS (60) with slow readers
+	$(BIN)/python -m tests.soak --connections $(SOAK_CONNECTIONS) --seconds $(SOAK_SECONDS)
 
 bench: build  ## whole servers against their peers; writes benches/results/
 	$(BIN)/python -m benches.load all

@@ -1,0 +1,1 @@
+"""Figures that a server pushes to browsers, as binary messages."""
