@@ -5,7 +5,20 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from benches.load import latency, load, machine, memory, peers, report, restart, routes, switches, versions, workers
+from benches.load import (
+    broadcast,
+    latency,
+    load,
+    machine,
+    memory,
+    peers,
+    report,
+    restart,
+    routes,
+    switches,
+    versions,
+    workers,
+)
 from benches.load.processes import raise_file_limit
 from benches.load.report import Section
 from benches.load.runner import Plan
@@ -20,6 +33,7 @@ KINDS = (
     "methods",
     "versions",
     "latency",
+    "broadcast",
     "switches",
     "workers",
     "restart",
@@ -77,6 +91,7 @@ def _measure(options: argparse.Namespace, cores: machine.Cores) -> list[Section]
         "versions": lambda: versions.run(plan),
         "connections": lambda: memory.run_http2(options.servers, plan, quick=quick),
         "latency": lambda: latency.run(options.servers, plan, quick=quick),
+        "broadcast": lambda: broadcast.run(plan, quick=quick),
         "switches": lambda: switches.run(replace(plan, seconds=1), quick=quick),
         "workers": lambda: workers.run(plan, quick=quick),
         "restart": lambda: restart.run(plan, quick=quick),
