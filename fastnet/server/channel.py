@@ -63,11 +63,15 @@ class Channel:
             self._received += data
             self._descriptors += descriptors
         *lines, self._received = self._received.split(b"\n")
-        messages = [json.loads(line) for line in lines]
-        for message in messages:
-            if "descriptor" in message:
-                message["descriptor"] = self._descriptors.pop(0)
-        return messages
+        return [message for message in map(json.loads, lines) if self._complete(message)]
+
+    def _complete(self, message: dict[str, Any]) -> bool:
+        """Give a message its descriptor; False when the system had no room for one more here."""
+        if "descriptor" in message:
+            if not self._descriptors:
+                return False
+            message["descriptor"] = self._descriptors.pop(0)
+        return True
 
     def close(self) -> None:
         """Close this end."""

@@ -739,9 +739,12 @@ cdef class AsgiExchange(Exchange):
 
     cdef bint _is_over(self) except -1:
         """Whether all is done; the caller knows that nothing waits to be sent."""
+        cdef bint attended
         if self._running():
             return False
-        if not self.ended and not self.gone and self.started and not self._feeds_a_responder():
+        # A WebSocket of callbacks has no Task.
+        attended = self._feeds_a_responder() or (self.tunnel and self.responder is not None)
+        if not self.ended and not self.gone and self.started and not attended:
             # Nobody is left who might answer.
             self.abort(INTERNAL_ERROR)
         return self.ended or self.gone != GONE_NOT

@@ -87,6 +87,10 @@ class Call:
         for message in messages:
             self._incoming.put_nowait(message)
 
+    def hold(self) -> None:
+        """Let ``send`` wait from now on."""
+        self._open.clear()
+
     def release(self) -> None:
         """Let what was sent go."""
         self._open.set()

@@ -404,3 +404,66 @@ def test_a_server_that_stops_says_goodbye() -> None:
 
     assert run(main()).sent[-1]["code"] == 1001
     assert seen.code == 1001
+
+
+# --- callbacks and rooms
+
+
+def test_callbacks_and_rooms_work_behind_other_servers() -> None:
+    async def test() -> None:
+        app = App()
+        hub = app.hub()
+        ends: list[tuple[int, str]] = []
+
+        def on_open(ws: WebSocket, room: str) -> None:
+            hub.join(ws, room)
+
+        def on_message(ws: WebSocket, message: str | bytes) -> None:
+            hub.broadcast("tea", message)
+            if message == "bye":
+                ws.close(4000, "as you wish")
+
+        def on_close(ws: WebSocket, code: int, reason: str) -> None:
+            ends.append((code, reason))
+
+        app.websocket("/{room}", on_open=on_open, on_message=on_message, on_close=on_close)
+        one, two = (Call(app, websocket_scope("/tea"), CONNECT) for _ in range(2))
+        await one.until(lambda: len(hub.members("tea")) == 2)
+        one.bring(text("hello"), binary(b"binary"))
+        for call in (one, two):
+            await call.until(lambda call=call: len(call.sent) == 3)
+            assert [message.get("text") or message.get("bytes") for message in call.sent[1:]] == ["hello", b"binary"]
+        two.bring(left(1001, "gone"))
+        await two.end()
+        one.bring(text("bye"))
+        await one.end()
+        assert one.sent[-1] == {"type": "websocket.close", "code": 4000, "reason": "as you wish"}
+        assert ends == [(1001, "gone"), (4000, "as you wish")]
+        assert hub.rooms == []
+
+    run(test())
+
+
+def test_a_callback_whose_answers_wait_gets_no_more() -> None:
+    async def test() -> None:
+        app = App()
+        taken: list[Any] = []
+
+        def on_message(ws: WebSocket, message: bytes) -> None:
+            taken.append(ws.send_nowait(bytes(200_000)))
+
+        app.websocket("/", on_message=on_message)
+        call = Call(app, websocket_scope("/"), CONNECT)
+        await call.until(lambda: call.sent)
+        call.hold()
+        call.bring(*(binary(b"x") for _ in range(100)))
+        await call.until(lambda: taken)
+        await asyncio.sleep(0.05)
+        assert len(taken) < 50
+        assert taken[-1] is False
+        call.release()
+        await call.until(lambda: len(call.sent) == 101)
+        call.bring(left())
+        await call.end()
+
+    run(test())
