@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypedDict, TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack, overload
 
 from fastnet.asgi.mount import Mount, MountOptions
 from fastnet.asgi.types import AsgiApp
 from fastnet.middleware import Middleware, MiddlewareT, check_middleware
+from fastnet.options import RouteOptions, WebSocketOptions
 from fastnet.signatures import locate, name_of
 from fastnet_ext.routing.paths import RouteConflict, RouteSyntaxError, parse_path
 
 __all__ = [
     "ResolvedRoute",
     "RouteConflict",
-    "RouteOptions",
     "RouteSyntaxError",
     "Router",
     "Routes",
-    "WebSocketOptions",
 ]
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Any])
@@ -36,59 +35,6 @@ EVERY_METHOD = "*"
 
 # The pattern of a path: what is left when its parameters lose their names.
 Pattern = tuple[tuple[str, bytes, bytes], ...]
-
-
-class RouteOptions(TypedDict, total=False):
-    """What a route may be told, besides its path.
-
-    * ``status_code``: of answers that are not a ``Response``; 200.
-    * ``name``: for listings; the function's.
-    * ``inline``: the ``def`` handler is quick: it runs on the event loop, not in a thread.
-    * ``max_body``: the largest request body in bytes; above it 413. The app's.
-    * ``max_in_flight``: how many requests are answered at once; above it they wait for their turn, then 503.
-    * ``timeout``: seconds until the answer begins; then 503. The listener's ``timeout_handler``; 0: no limit.
-    * ``timeout_body``, ``rate_body``: seconds of silence in a request's body, and its bytes a second; then
-      408. The listener's; 0: no limit.
-    * ``cancel_on_disconnect``: cancel the handler when the client leaves before the answer.
-    * ``dependencies``: ``Depends(...)`` that run before the handler, their results dropped.
-    * ``media_type``: of what a generator yields.
-    """
-
-    status_code: int
-    name: str
-    inline: bool
-    max_body: int
-    max_in_flight: int
-    timeout: float
-    timeout_body: float
-    rate_body: float
-    cancel_on_disconnect: bool
-    dependencies: Sequence[Any]
-    media_type: str
-
-
-class WebSocketOptions(TypedDict, total=False):
-    """What a WebSocket route may be told, besides its path.
-
-    * ``origins``: the pages that may connect, as browsers name them: ``["https://example.com"]``, or
-      ``["*"]`` for all. Without it, those of the request's own host. Clients that are no browsers send no
-      Origin, and are not asked.
-    * ``subprotocols``: those that the handler speaks, the preferred one first.
-    * ``max_message``: the largest message in bytes, 1 MiB by default; a larger one closes with 1009.
-    * ``ping_interval``: seconds of silence after which the peer is pinged, and left when it is silent through two
-      pings. The listener's ``keepalive_websocket``; 0: never.
-    * ``max_in_flight``: how many connections of this route may be open at once; above it 503.
-    * ``name``: for listings; the function's.
-    * ``dependencies``: ``Depends(...)`` that run before the handler, their results dropped.
-    """
-
-    origins: Sequence[str]
-    subprotocols: Sequence[str]
-    max_message: int
-    ping_interval: float
-    max_in_flight: int
-    name: str
-    dependencies: Sequence[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

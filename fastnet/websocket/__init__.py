@@ -1,6 +1,6 @@
 """WebSocket handlers, ``@app.websocket("/echo") async def echo(ws: WebSocket)``, and rooms of them: ``app.hub()``."""
 
-from fastnet.routing import WebSocketOptions
+from fastnet.options import WebSocketOptions
 from fastnet.websocket.endpoint import build_websocket_endpoint
 from fastnet.websocket.hub import Hub, Member
 from fastnet_ext.serve.errors import HandshakeRefused, InvalidMessage, WebSocketDisconnect

@@ -6,7 +6,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args, get_origin
 
 from fastnet.handlers import Description, HandlerError, build_plan
-from fastnet.routing import ResolvedRoute, WebSocketOptions
+from fastnet.options import WebSocketOptions
+from fastnet.routing import ResolvedRoute
 from fastnet.signatures import kind_of, parameters_of
 from fastnet.websocket.messages import Decode, decoder_of
 from fastnet_ext.routing.paths import param_names

@@ -292,7 +292,8 @@ class Hubs:
         hub.connect(self._relay)
 
     def connect(self, relay: Relay) -> None:
-        """Share the rooms of all hubs by a relay, on the running loop, until ``disconnect``."""
+        """Share the rooms of all hubs by a relay, on the running loop, until ``disconnect`` or by another one."""
+        self.disconnect()
         self._relay = relay
         for hub in self:
             hub.connect(relay)

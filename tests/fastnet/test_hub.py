@@ -419,6 +419,23 @@ def test_members_and_messages_of_other_processes() -> None:
     run(test())
 
 
+def test_one_relay_takes_the_place_of_another() -> None:
+    async def test() -> None:
+        workers, broker = Wire(), Wire()
+        one, two = Process(workers, "one"), Process(broker, "two")
+        one.app.hubs.connect(one.relay)
+        one.app.hubs.connect(broker.relay("one"))
+        assert workers.receivers == {}
+        two.app.hubs.connect(two.relay)
+        one.hub.broadcast("tea", "x")
+        assert {(sender, to) for sender, to, _ in broker.waiting} == {("one", "two"), ("two", "one")}
+        one.app.hubs.disconnect()
+        one.app.hubs.disconnect()
+        assert list(broker.receivers) == ["two"]
+
+    run(test())
+
+
 def test_a_process_that_crashes_takes_its_members_with_it() -> None:
     async def test() -> None:
         wire = Wire()

@@ -10,7 +10,7 @@ import pytest
 
 from fastnet import App
 from fastnet.cli.flags import Parser, add_flags, flag_of, told_by_flags
-from fastnet.routing import RouteOptions, WebSocketOptions
+from fastnet.options import RouteOptions, WebSocketOptions
 from fastnet.server import limits
 from fastnet.server.config import LISTENER_SETTINGS, SETTINGS, Config, ConfigError, Setting
 from tests.architecture.limits_page import PAGE, rows_of
