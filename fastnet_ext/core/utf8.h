@@ -11,11 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__x86_64__)
-#include <emmintrin.h>
-#elif defined(__aarch64__) && defined(__ARM_NEON)
-#include <arm_neon.h>
-#endif
+#include "fastnet_ext/core/simd.h"
 
 typedef enum {
     FN_UTF8_ACCEPT = 0, /* between characters */
@@ -64,10 +60,22 @@ static inline uint8_t fn_utf8_step(uint8_t state, uint8_t byte) {
     return FN_UTF8_NEXT[state].next;
 }
 
-/* How many bytes at the front are ASCII. */
-static inline size_t fn_ascii_prefix(const char *data, size_t size) {
+/* How many bytes at the front are ASCII: each kind of vectors finds whole blocks, the next smaller one the rest. */
+
+static inline size_t fn_ascii_plain(const char *data, size_t size) {
     size_t i = 0;
-#if defined(__x86_64__)
+    for (; i + 8 <= size; i += 8) {
+        uint64_t word;
+        memcpy(&word, data + i, 8);
+        if (word & 0x8080808080808080ULL) break;
+    }
+    while (i < size && (uint8_t)data[i] < 0x80) i++;
+    return i;
+}
+
+#ifdef FN_SIMD_X86
+static inline size_t fn_ascii_sse2(const char *data, size_t size) {
+    size_t i = 0;
     int high;
     for (; i + 64 <= size; i += 64) {
         __m128i a = _mm_loadu_si128((const __m128i *)(data + i));
@@ -80,17 +88,54 @@ static inline size_t fn_ascii_prefix(const char *data, size_t size) {
         high = _mm_movemask_epi8(_mm_loadu_si128((const __m128i *)(data + i)));
         if (high) return i + (size_t)__builtin_ctz((unsigned)high);
     }
-#elif defined(__aarch64__) && defined(__ARM_NEON)
+    return i + fn_ascii_plain(data + i, size - i);
+}
+
+__attribute__((target("avx2"))) static size_t fn_ascii_avx2(const char *data, size_t size) {
+    size_t i = 0;
+    for (; i + 128 <= size; i += 128) {
+        __m256i a = _mm256_loadu_si256((const __m256i *)(data + i));
+        __m256i b = _mm256_loadu_si256((const __m256i *)(data + i + 32));
+        __m256i c = _mm256_loadu_si256((const __m256i *)(data + i + 64));
+        __m256i d = _mm256_loadu_si256((const __m256i *)(data + i + 96));
+        if (_mm256_movemask_epi8(_mm256_or_si256(_mm256_or_si256(a, b), _mm256_or_si256(c, d)))) break;
+    }
+    return i;
+}
+
+__attribute__((target("avx512f,avx512bw"))) static size_t fn_ascii_avx512(const char *data, size_t size) {
+    size_t i = 0;
+    for (; i + 128 <= size; i += 128) {
+        __m512i a = _mm512_loadu_si512(data + i);
+        __m512i b = _mm512_loadu_si512(data + i + 64);
+        if (_mm512_movepi8_mask(_mm512_or_si512(a, b))) break;
+    }
+    return i;
+}
+#elif defined(FN_SIMD_ARM)
+static inline size_t fn_ascii_neon(const char *data, size_t size) {
+    size_t i = 0;
     for (; i + 16 <= size; i += 16)
         if (vmaxvq_u8(vld1q_u8((const uint8_t *)data + i)) >= 0x80) break;
+    return i + fn_ascii_plain(data + i, size - i);
+}
 #endif
-    for (; i + 8 <= size; i += 8) {
-        uint64_t word;
-        memcpy(&word, data + i, 8);
-        if (word & 0x8080808080808080ULL) break;
+
+static inline size_t fn_ascii_prefix(fn_simd kind, const char *data, size_t size) {
+#ifdef FN_SIMD_X86
+    size_t i = 0;
+    if (kind != FN_SIMD_PLAIN) {
+        if (kind == FN_SIMD_AVX512)
+            i = fn_ascii_avx512(data, size);
+        else if (kind == FN_SIMD_AVX2)
+            i = fn_ascii_avx2(data, size);
+        return i + fn_ascii_sse2(data + i, size - i);
     }
-    while (i < size && (uint8_t)data[i] < 0x80) i++;
-    return i;
+#elif defined(FN_SIMD_ARM)
+    if (kind == FN_SIMD_NEON) return fn_ascii_neon(data, size);
+#endif
+    (void)kind;
+    return fn_ascii_plain(data, size);
 }
 
 /* The length (2 to 4) of the well-formed character of several bytes at p, of which
@@ -110,14 +155,15 @@ static inline int fn_utf8_character(const uint8_t *p) {
     return p[0] < 0xf4 && (second & 0xc0) == 0x80 ? 4 : 0;
 }
 
-/* The state after `size` more bytes; FN_UTF8_REJECT as soon as one of them cannot be. */
-static uint8_t fn_utf8_check(const char *data, size_t size, uint8_t state) {
+/* The state after `size` more bytes; FN_UTF8_REJECT as soon as one of them cannot be. ASCII is skipped with vectors
+ * that the machine has. */
+static uint8_t fn_utf8_check_with(fn_simd kind, const char *data, size_t size, uint8_t state) {
     const uint8_t *p = (const uint8_t *)data, *end = p + size;
     int length;
     while (p < end) {
         if (state == FN_UTF8_ACCEPT) {
             if (*p < 0x80) {
-                p += fn_ascii_prefix((const char *)p, (size_t)(end - p));
+                p += fn_ascii_prefix(kind, (const char *)p, (size_t)(end - p));
                 if (p == end) break;
             }
             while (end - p >= 4 && *p >= 0x80) {
@@ -131,6 +177,10 @@ static uint8_t fn_utf8_check(const char *data, size_t size, uint8_t state) {
         if (state == FN_UTF8_REJECT) break;
     }
     return state;
+}
+
+static inline uint8_t fn_utf8_check(const char *data, size_t size, uint8_t state) {
+    return fn_utf8_check_with(fn_simd_for(size), data, size, state);
 }
 
 #endif

@@ -2,6 +2,8 @@
 
 from libc.stdint cimport uint8_t
 
+from fastnet_ext.core.simd cimport Simd
+
 
 cdef extern from "fastnet_ext/core/utf8.h" nogil:
     # A state is carried from piece to piece: begin with UTF8_ACCEPT, and text is complete
@@ -11,5 +13,5 @@ cdef extern from "fastnet_ext/core/utf8.h" nogil:
         UTF8_REJECT "FN_UTF8_REJECT"
 
     uint8_t utf8_check "fn_utf8_check" (const char* data, size_t size, uint8_t state) noexcept
-    # How many bytes at the front are ASCII.
-    size_t ascii_prefix "fn_ascii_prefix" (const char* data, size_t size) noexcept
+    # The same with vectors of one kind, which the machine has.
+    uint8_t utf8_check_with "fn_utf8_check_with" (Simd kind, const char* data, size_t size, uint8_t state) noexcept

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastnet_ext.core.simd import available
 from fastnet_ext.core.utf8 import Utf8Validator
 
 # Bytes at the edges of the ranges of RFC 3629, section 4.
@@ -104,6 +105,50 @@ def test_text_is_complete_between_characters_only(character: str, front: int) ->
     assert not validator.complete
     assert validator.feed(encoded[-1:])
     assert validator.complete
+
+
+every_vector = pytest.mark.parametrize("vectors", available())
+
+
+@every_vector
+def test_each_kind_of_vectors_finds_what_is_not_ascii_wherever_it_is(vectors: str) -> None:
+    """At every length and alignment: a bad byte at its place, a good character there, and none behind the end."""
+    room = bytearray(b"a" * 1000)
+    for size in (1, 2, 15, 16, 17, 31, 63, 64, 65, 127, 128, 129, 255, 256, 257, 600):
+        for start in (0, 1, 7, 15, 33, 63):
+            view = memoryview(room)[start : start + size]
+            room[start + size] = 0xFF
+            assert Utf8Validator(vectors=vectors).feed(view)
+            room[start + size] = 0x61
+            for place in range(start, start + size):
+                room[place] = 0x80
+                validator = Utf8Validator(vectors=vectors)
+                assert not validator.feed(view)
+                room[place] = 0xC3
+                validator = Utf8Validator(vectors=vectors)
+                assert validator.feed(view) is (place == start + size - 1)
+                assert not validator.complete
+                room[place] = 0x61
+
+
+@every_vector
+@given(
+    st.lists(
+        st.one_of(st.integers(1, 300).map(lambda count: b"a" * count), st.text(max_size=5).map(str.encode),
+                  st.binary(max_size=2)),
+        max_size=8,
+    ).map(b"".join)
+)  # fmt: skip
+@settings(max_examples=150, deadline=None)
+def test_each_kind_of_vectors_agrees_with_python(vectors: str, data: bytes) -> None:
+    validator = Utf8Validator(vectors=vectors)
+    assert validator.feed(data) is decodes(data, final=False)
+    assert validator.complete is decodes(data, final=True)
+
+
+def test_other_vectors_are_refused() -> None:
+    with pytest.raises(ValueError, match="this machine has plain"):
+        Utf8Validator(vectors="mmx")
 
 
 @pytest.mark.parametrize("position", [*range(70), 127, 128, 200])
