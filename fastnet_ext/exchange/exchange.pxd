@@ -66,6 +66,7 @@ cdef class LoopLocal:
 
     cdef readonly object loop
     cdef object runners     # serve.RunnerPool, set by whoever builds the loop's state
+    cdef object compressors # websocket.deflate.Compressors; None until a WebSocket agrees on compression
     cdef object executor    # runs `def` handlers: submit(call, *args)
     cdef uint64_t last_id   # where the ids of requests go on from
     # The exchange whose endpoint is being started just now, None otherwise: what a stalled loop is asked for.

@@ -20,6 +20,7 @@ from fastnet_ext.serve.json cimport JsonEncoder
 from fastnet_ext.serve.plan cimport CallPlan
 from fastnet_ext.serve.runner cimport AsyncEndpoint
 from fastnet_ext.serve.websocket_driver cimport WebSocketDriver
+from fastnet_ext.websocket.extensions cimport PerMessageDeflate
 from fastnet_ext.websocket.session cimport Limits
 
 
@@ -32,6 +33,7 @@ cdef class WebSocketEndpoint(Endpoint):
     # The hand-shake: origins in lower case, None for those of our own host, empty tuple of subprotocols for none.
     cdef readonly object origins
     cdef readonly tuple subprotocols
+    cdef readonly PerMessageDeflate compression     # None: what clients offer is declined
 
     # JSON out; of WebSocket[In, Out]: message -> value and value -> message, None when messages are taken as they are.
     cdef JsonEncoder encoder
@@ -54,6 +56,8 @@ cdef class WebSocket(Call):
     cdef int _open(self) except -1
     # `further`: (name, value) bytes of fields that stand in the answer too; checked.
     cdef int _accept(self, str subprotocol, list further) except -1
+    # Sec-WebSocket-Extensions of the answer; None when nothing is agreed on.
+    cdef bytes _agree_on_compression(self)
 
 
 cdef class Receive:

@@ -13,6 +13,7 @@ from fastnet_ext.serve.http import HttpEndpoint
 from fastnet_ext.serve.json import JsonEncoder
 from fastnet_ext.serve.plan import CallPlan
 from fastnet_ext.serve.runner import AsyncEndpoint
+from fastnet_ext.websocket.extensions import PerMessageDeflate
 
 __all__ = ["HandshakeRefused", "InvalidMessage", "WebSocket", "WebSocketDisconnect", "WebSocketEndpoint"]
 
@@ -25,6 +26,7 @@ class WebSocketEndpoint(Endpoint):
     origins: frozenset[str] | None
     subprotocols: tuple[str, ...]
     ping_interval: float
+    compression: PerMessageDeflate | None
     def __init__(
         self,
         plan: CallPlan | None,
@@ -32,6 +34,7 @@ class WebSocketEndpoint(Endpoint):
         *,
         origins: Iterable[str] | None = None,
         subprotocols: Sequence[str] = (),
+        compression: bool | PerMessageDeflate = False,
         max_message: int = 1048576,
         ping_interval: float = -1,
         encoder: JsonEncoder | None = None,

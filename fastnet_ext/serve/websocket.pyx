@@ -25,11 +25,13 @@ from fastnet_ext.serve.json cimport JsonEncoder
 from fastnet_ext.serve.plan cimport CallPlan
 from fastnet_ext.serve.runner cimport AsyncEndpoint, Runner, RunnerPool
 from fastnet_ext.serve.websocket_driver cimport WebSocketDriver, as_exception, ready
-from fastnet_ext.serve.websocket_frames cimport new_frame_driver
+from fastnet_ext.serve.websocket_frames cimport FrameDriver, new_frame_driver
 from fastnet_ext.serve.websocket_messages cimport new_message_driver
 from fastnet_ext.serve.websocket_values import as_bytes, as_text, from_json
+from fastnet_ext.websocket.extensions cimport DeflateAgreement, PerMessageDeflate, accept_offer
 from fastnet_ext.websocket.handshake cimport (
-    accept_key, check_request, choose_subprotocol, offered_subprotocols, origin_is_of_host, request_key, same_origin,
+    accept_key, check_request, choose_subprotocol, offered_extensions, offered_subprotocols, origin_is_of_host,
+    request_key, same_origin,
 )
 from fastnet_ext.websocket.session cimport Limits
 
@@ -60,14 +62,16 @@ cdef class WebSocketEndpoint(Endpoint):
     are refused. ``origins``: the pages that may connect, as browsers name them
     (``"https://example.com"``, ``"null"``) or ``"*"`` for all; None for those of the request's own
     host. Whoever sends no Origin is no browser, and may always. ``subprotocols`` in order of
-    preference. ``max_message`` in bytes. ``ping_interval``: seconds of silence after which the peer is pinged; it is
-    left when it is silent through two pings. 0 is never, below 0 what the listener says. ``decode(message)`` and
-    ``encode(value)`` stand between messages and typed values.
+    preference. ``compression``: what is agreed on with clients that offer permessage-deflate, True for the
+    defaults, False for nothing. ``max_message`` in bytes. ``ping_interval``: seconds of silence after which the peer is
+    pinged; it is left when it is silent through two pings. 0 is never, below 0 what the listener says.
+    ``decode(message)`` and ``encode(value)`` stand between messages and typed values.
     """
 
     def __init__(
         self, CallPlan plan, HttpEndpoint refusals not None, *, origins=None, subprotocols=(),
-        max_message=1024 * 1024, double ping_interval=-1, JsonEncoder encoder=None, decode=None, encode=None,
+        compression=False, max_message=1024 * 1024, double ping_interval=-1, JsonEncoder encoder=None, decode=None,
+        encode=None,
     ):
         self.body_mode = BODY_STREAM
         self.plan = plan
@@ -76,6 +80,11 @@ cdef class WebSocketEndpoint(Endpoint):
         self.ping_interval = ping_interval
         self.origins = None if origins is None else frozenset([origin.lower().rstrip("/") for origin in origins])
         self.subprotocols = tuple(subprotocols)
+        if isinstance(compression, bool):
+            compression = PerMessageDeflate() if compression else None
+        elif not isinstance(compression, PerMessageDeflate):
+            raise TypeError(f"compression is True, False or PerMessageDeflate(...), not {compression!r}")
+        self.compression = compression
         self.encoder = encoder if encoder is not None else JsonEncoder()
         self.decode = decode
         self.encode = encode
@@ -396,11 +405,28 @@ cdef class WebSocket(Call):
             fields.append((b"sec-websocket-accept", accept_key(request_key(self.head))))
         if subprotocol is not None:
             fields.append((b"sec-websocket-protocol", subprotocol.encode("ascii")))
+        extensions = self._agree_on_compression()
+        if extensions is not None:
+            fields.append((b"sec-websocket-extensions", extensions))
         if further is not None:
             fields += further
         x.open_tunnel(ResponseHead(101 if upgrade else 200, fields))
         self.subprotocol = subprotocol
         return self.driver.opened(x)
+
+    cdef bytes _agree_on_compression(self):
+        cdef DeflateAgreement agreement
+        cdef str offered
+        if self.endpoint.compression is None or self.x.carries_messages:
+            return None
+        offered = offered_extensions(self.head)
+        if offered is None:
+            return None
+        agreement = accept_offer(offered, self.endpoint.compression)
+        if agreement is None:
+            return None
+        (<FrameDriver>self.driver).use_deflate(self.x, agreement)
+        return agreement.field.encode("ascii")
 
     # --- receiving
 

@@ -3,6 +3,7 @@
 from fastnet_ext.core.buffer cimport Buffer
 from fastnet_ext.exchange.exchange cimport Exchange
 from fastnet_ext.serve.websocket_driver cimport WebSocketDriver
+from fastnet_ext.websocket.extensions cimport DeflateAgreement
 from fastnet_ext.websocket.session cimport Limits, Session
 
 
@@ -28,6 +29,9 @@ cdef class FrameDriver(WebSocketDriver):
     cdef bint resume_scheduled
     # The peer pings us while `congested`: no input until it takes output, since nobody waits for room for a Pong.
     cdef bint throttled
+
+    # The answer to the hand-shake will agree on permessage-deflate.
+    cdef int use_deflate(self, Exchange x, DeflateAgreement agreement) except -1
 
     cdef Py_ssize_t _read(self, Exchange x, char* data, size_t size, bint direct) except -1
     cdef int _note_limit(self, Exchange x) except -1

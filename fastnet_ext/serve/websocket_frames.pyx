@@ -7,12 +7,14 @@ from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint16_t
 
 from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_consume, buffer_free, buffer_init
-from fastnet_ext.exchange.exchange cimport Exchange
+from fastnet_ext.exchange.exchange cimport Exchange, LoopLocal
 from fastnet_ext.exchange.limits cimport CUT_RESET, CUT_STREAM, LIMIT_FRAGMENTS, LIMIT_HEARTBEAT, LIMIT_MESSAGE
 from fastnet_ext.serve.waiter cimport Waiter
 from fastnet_ext.serve.websocket_driver cimport (
     ABNORMAL_CLOSURE, MAX_PINGS, MESSAGE_TOO_BIG, POLICY_VIOLATION, Pong, SharedMessage, WebSocketDriver, note_pong,
 )
+from fastnet_ext.websocket.deflate cimport Compressors, new_deflate
+from fastnet_ext.websocket.extensions cimport DeflateAgreement
 from fastnet_ext.websocket.frames cimport HEADER_MAX
 from fastnet_ext.websocket.session cimport Event, Limits, Role, Session, new_session
 
@@ -101,6 +103,12 @@ cdef class FrameDriver(WebSocketDriver):
         alive.session.send_ping(&alive.out, NULL, 0)
         return alive._flush(x)
 
+    cdef int use_deflate(self, Exchange x, DeflateAgreement agreement) except -1:
+        cdef LoopLocal local = x.connection.local
+        if local.compressors is None:
+            local.compressors = Compressors()
+        return self.session.use_deflate(new_deflate(True, agreement, local.compressors))
+
     cdef int opened(self, Exchange x) except -1:
         WebSocketDriver.opened(self, x)
         if self.carry.size or self.input_ended:
@@ -143,6 +151,7 @@ cdef class FrameDriver(WebSocketDriver):
                 self._peer_closed(x, direct)
             if x.ended or x.gone:
                 return size
+        self.session.settle()
         self._flush(x)
         if pinged and self.congested:
             self.throttled = True
@@ -216,7 +225,7 @@ cdef class FrameDriver(WebSocketDriver):
         cdef int used
         if not self.session.can_send():
             raise self.disconnect()
-        if size < SEND_THROUGH:
+        if size < SEND_THROUGH or self.session.compresses(size):
             self.session.send_message(&self.out, text, data, size)
             return self._pushed(x)
         used = self.session.message_header(text, size, header)

@@ -2,6 +2,8 @@ from typing import Literal
 
 from typing_extensions import Buffer
 
+from fastnet_ext.websocket.deflate import Compressors
+from fastnet_ext.websocket.extensions import DeflateAgreement
 from fastnet_ext.websocket.session import Limits
 from fastnet_ext.websocket.session import StateError as StateError
 
@@ -15,7 +17,14 @@ Event = (
 
 class Connection:
     automatic_pong: bool
-    def __new__(cls, role: Literal["server", "client"], limits: Limits | None = None) -> Connection: ...
+    def __new__(
+        cls,
+        role: Literal["server", "client"],
+        limits: Limits | None = None,
+        *,
+        deflate: DeflateAgreement | None = None,
+        compressors: Compressors | None = None,
+    ) -> Connection: ...
     def receive_data(self, data: Buffer) -> list[Event]: ...
     def count_events(self, data: Buffer) -> int: ...
     def receive_end(self) -> None: ...

@@ -11,6 +11,8 @@ from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport uint8_t, uint16_t
 
 from fastnet_ext.core.buffer cimport Buffer, buffer_free, buffer_init
+from fastnet_ext.websocket.deflate cimport Compressors, new_deflate
+from fastnet_ext.websocket.extensions cimport DeflateAgreement
 from fastnet_ext.websocket.session cimport Event, Limits, Role, Session, new_session
 
 from fastnet_ext.websocket.session import StateError
@@ -22,18 +24,25 @@ STATES = ("open", "closing", "closed", "failed")
 cdef class Connection:
     """One end of a WebSocket connection after its hand-shake.
 
-    ``role`` is ``"server"`` or ``"client"``. Sending raises ``StateError`` when the state of the
+    ``role`` is ``"server"`` or ``"client"``. ``deflate`` is what the hand-shake agreed on, and ``compressors``
+    what several connections of one thread compress with that keep no context. Sending raises ``StateError`` when the state of the
     connection forbids it and ValueError when RFC 6455 forbids the content.
     """
 
     cdef Session _session
     cdef Buffer _out
 
-    def __cinit__(self, str role not None, Limits limits=None):
+    def __cinit__(
+        self, str role not None, Limits limits=None, *, DeflateAgreement deflate=None, Compressors compressors=None
+    ):
         if role not in ("server", "client"):
             raise ValueError("role is 'server' or 'client'")
         buffer_init(&self._out)
         self._session = new_session(Role.SERVER if role == "server" else Role.CLIENT, limits or Limits())
+        if deflate is not None:
+            if compressors is None:
+                compressors = Compressors()
+            self._session.use_deflate(new_deflate(role == "server", deflate, compressors))
 
     def __dealloc__(self):
         buffer_free(&self._out)

@@ -1,12 +1,14 @@
 """The opening hand-shake of RFC 6455, section 4, over parsed heads: what to check and what to answer.
 
 Servers: `check_request`, then `same_origin` unless the route lists origins of its own, then
-`choose_subprotocol` and, over HTTP/1.1, `accept_key` for Sec-WebSocket-Accept. Over HTTP/2 (RFC 8441)
-there is no key and no Upgrade: `check_request` with upgrade=False, and the answer is a 200.
+`choose_subprotocol`, `accept_offer` (extensions.pxd) over `offered_extensions` and, over HTTP/1.1,
+`accept_key` for Sec-WebSocket-Accept. Over HTTP/2 (RFC 8441) there is no key and no Upgrade:
+`check_request` with upgrade=False, and the answer is a 200.
 Clients: `make_key`, then `check_response`.
 """
 
 from fastnet_ext.core.headers cimport HeaderBlock
+from fastnet_ext.websocket.extensions cimport PerMessageDeflate
 
 
 cdef extern from "fastnet_ext/websocket/handshake.h" nogil:
@@ -34,6 +36,9 @@ cdef bytes request_key(HeaderBlock head)
 # check_request has answered with 400 before.
 cdef list offered_subprotocols(HeaderBlock head)
 
+# Sec-WebSocket-Extensions, None without it. ValueError when it is malformed, as above.
+cdef str offered_extensions(HeaderBlock head)
+
 # The first of `supported` (ours, in order of preference) that the client offers, or None.
 cdef str choose_subprotocol(HeaderBlock head, supported)
 
@@ -43,6 +48,6 @@ cdef bint same_origin(HeaderBlock head) noexcept
 # A fresh Sec-WebSocket-Key of 24 bytes.
 cdef bytes make_key()
 
-# NULL when the server has agreed; otherwise a constant sentence. `offered`: the subprotocols asked for.
-# No extension is offered, so none may be accepted.
-cdef const char* check_response(HeaderBlock head, bytes key, offered) except? NULL
+# NULL when the server has agreed; otherwise a constant sentence. `offered`: the subprotocols asked for;
+# `settings`: of the permessage-deflate asked for, None where no extension is.
+cdef const char* check_response(HeaderBlock head, bytes key, offered, PerMessageDeflate settings) except? NULL

@@ -1,11 +1,20 @@
 from collections.abc import Container, Iterable
 
+from fastnet_ext.websocket.extensions import PerMessageDeflate
+
 GUID: bytes
 
 _Fields = Iterable[tuple[bytes, bytes]]
 
 def request_problem(fields: _Fields, *, method: bytes = b"GET", upgrade: bool = True) -> tuple[int, str] | None: ...
-def response_problem(fields: _Fields, key: bytes, offered: Container[str] = (), *, status: int = 101) -> str | None: ...
+def response_problem(
+    fields: _Fields,
+    key: bytes,
+    offered: Container[str] = (),
+    *,
+    status: int = 101,
+    compression: PerMessageDeflate | None = None,
+) -> str | None: ...
 def accept(key: bytes) -> bytes: ...
 def new_key() -> bytes: ...
 def offers(fields: _Fields) -> list[str]: ...

@@ -28,6 +28,7 @@ from fastnet_ext.core.headers cimport (
     HeaderBlock,
     find_method,
 )
+from fastnet_ext.websocket.extensions cimport PerMessageDeflate, accept_answer, parse_extensions
 
 # RFC 6455, section 1.3: what makes an answer that of a WebSocket server.
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -82,6 +83,11 @@ cdef int check_request(HeaderBlock head, bint upgrade, const char** why) except 
     except ValueError:
         why[0] = b"Sec-WebSocket-Protocol is not a list of different names"
         return 400
+    try:
+        offered_extensions(head)
+    except ValueError:
+        why[0] = b"Sec-WebSocket-Extensions is not a list of extensions"
+        return 400
     return 0
 
 
@@ -107,6 +113,13 @@ cdef list offered_subprotocols(HeaderBlock head):
         if _is_token(name) is None:
             raise ValueError("a subprotocol is not a token")
     return names
+
+
+cdef str offered_extensions(HeaderBlock head):
+    cdef str joined = head.joined(HEADER_SEC_WEBSOCKET_EXTENSIONS)
+    if joined is not None:
+        parse_extensions(joined)
+    return joined
 
 
 cdef str choose_subprotocol(HeaderBlock head, supported):
@@ -138,7 +151,7 @@ cdef bytes make_key():
     return b64encode(urandom(16))
 
 
-cdef const char* check_response(HeaderBlock head, bytes key, offered) except? NULL:
+cdef const char* check_response(HeaderBlock head, bytes key, offered, PerMessageDeflate settings) except? NULL:
     cdef const Field* field
     if head.status != 101:
         return b"the server did not switch protocols"
@@ -150,7 +163,12 @@ cdef const char* check_response(HeaderBlock head, bytes key, offered) except? NU
     if field is NULL or head.raw(field.value) != accept_key(key):
         return b"Sec-WebSocket-Accept does not answer the key"
     if head.find(HEADER_SEC_WEBSOCKET_EXTENSIONS) is not NULL:
-        return b"the server accepted an extension that was not offered"
+        if settings is None:
+            return b"the server accepted an extension that was not offered"
+        try:
+            accept_answer(head.joined(HEADER_SEC_WEBSOCKET_EXTENSIONS), settings)
+        except ValueError:
+            return b"the server's Sec-WebSocket-Extensions do not answer the offer"
     field = head.find(HEADER_SEC_WEBSOCKET_PROTOCOL)
     if field is not NULL and (
         _only(head, HEADER_SEC_WEBSOCKET_PROTOCOL) is NULL or head.text(field.value) not in offered
@@ -172,12 +190,14 @@ def request_problem(fields, *, bytes method not None=b"GET", bint upgrade=True):
     return (status, why[:strlen(why)].decode("ascii")) if status else None
 
 
-def response_problem(fields, bytes key not None, offered=(), *, uint32_t status=101):
+def response_problem(
+    fields, bytes key not None, offered=(), *, uint32_t status=101, PerMessageDeflate compression=None
+):
     """A sentence when the server's answer does not open the WebSocket asked for, else None."""
     cdef HeaderBlock head = HeaderBlock(fields)
     cdef const char* why
     head.status = status
-    why = check_response(head, key, offered)
+    why = check_response(head, key, offered, compression)
     return None if why is NULL else why[:strlen(why)].decode("ascii")
 
 

@@ -20,6 +20,7 @@ can cimport each `Event` under a name of its own.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastnet_ext.core.buffer cimport Buffer
+from fastnet_ext.websocket.deflate cimport Deflate
 from fastnet_ext.websocket.frames cimport CONTROL_MAX, HEADER_MAX, Fault, Frame
 
 
@@ -65,7 +66,7 @@ cdef class Limits:
     """What one peer may make a session hold; shared by the sessions of a route, never changed in use."""
 
     # Bytes of one message, all its fragments together. A frame that would exceed it is refused by its
-    # header, before any of its payload is kept (1009).
+    # header, before any of its payload is kept (1009). Of a compressed message, what it decompresses to.
     cdef readonly uint64_t message
     # Fragments of one message, empty ones included (1008). Fragments are appended to one run of bytes, so
     # they cost no memory of their own; the count bounds the work that a message of any size can cause.
@@ -78,9 +79,10 @@ cdef class Session:
     cdef readonly uint8_t state         # State
     cdef public bint automatic_pong     # answer pings in `next` (the default)
     cdef uint64_t message_limit
+    cdef uint64_t packed_limit          # of what decompresses to it
     cdef uint32_t fragment_limit
-    # The reserved bits that an agreed extension uses; others fail the connection. No extension: 0.
-    cdef uint8_t rsv_allowed
+    # permessage-deflate, where it was agreed on: see `use_deflate`.
+    cdef Deflate deflate
 
     # The frame being read. A header in pieces waits in `header`; `fault` says what is wrong with the last one
     # by itself. With `in_frame`, `frame` is the header of the frame being read, `left` the payload bytes still
@@ -97,9 +99,12 @@ cdef class Session:
 
     # The message being read: its opcode (0 between messages), the fragments begun, the bytes that arrived
     # before its last frame was whole. `delivered`: `assembled` was handed out and is emptied by `next`.
+    # `compressed`: it came with RSV1; `packed` bytes of it have been announced by headers so far.
     cdef uint8_t opcode
     cdef uint8_t utf8
     cdef bint delivered
+    cdef bint compressed
+    cdef uint64_t packed
     cdef uint32_t fragments
     cdef Buffer assembled
 
@@ -114,8 +119,10 @@ cdef class Session:
     cdef const char* close_reason       # valid UTF-8, not terminated
     cdef size_t close_reason_size
 
-    # Sending: within a fragmented message (send_fragment), and the client's store of random masks.
+    # Sending: within a fragmented message (send_fragment), whether that is compressed, and the client's
+    # store of random masks.
     cdef bint sending
+    cdef bint sending_compressed
     cdef bytes masks
     cdef Py_ssize_t masks_used
 
@@ -125,16 +132,27 @@ cdef class Session:
     # `receive_end`, input is dropped.
     cdef Event next(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED
     cdef Event _next(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED
+    # What the last event brought is used: give back memory that the next message may do without. For
+    # drivers that wait for more input after an event.
+    cdef void settle(self) noexcept
     # The transport's input has ended. Without a Close frame before, close_code becomes 1006.
     cdef void receive_end(self) noexcept
+
+    # The hand-shake has agreed on permessage-deflate; before the first frame either way. Compressed messages
+    # are then read, and those that `deflate.wants` sent compressed where that makes them smaller.
+    cdef int use_deflate(self, Deflate deflate) except -1
+
+    # Whether a message of that size is compressed by send_message.
+    cdef inline bint compresses(self, size_t size) noexcept:
+        return self.deflate is not None and self.deflate.wants(size)
 
     # Whether messages can be sent: neither side has closed, nothing failed.
     cdef inline bint can_send(self) noexcept:
         return self.state == State.OPEN
 
-    # Bytes of memory held for a message in pieces.
+    # Bytes of memory held for a message in pieces, and for what zlib remembers.
     cdef inline size_t held(self) noexcept:
-        return self.assembled.capacity
+        return self.assembled.capacity + (self.deflate.held() if self.deflate is not None else 0)
 
     # Each appends one frame to `out`, or raises: StateError (no frame of that kind may be sent now),
     # ValueError (RFC 6455 forbids that content), MemoryError. A failed call leaves `out` and the state as
@@ -148,14 +166,15 @@ cdef class Session:
     cdef int send_pong(self, Buffer* out, const char* data, size_t size) except -1
     # Code 1005 sends a Close without code and reason.
     cdef int send_close(self, Buffer* out, uint16_t code, const char* reason, size_t size) except -1
-    # For servers that write a long payload apart from its header: put the header of a whole message at
-    # `header` (HEADER_MAX bytes) and return its size. Raises as send_message does.
+    # For servers that write a long payload apart from its header, as it is (`compresses` says no): put the header
+    # of a whole message at `header` (HEADER_MAX bytes) and return its size. Raises as send_message does.
     cdef int message_header(self, bint text, size_t size, char* header) except -1
 
     cdef bint _take_header(self, const char* data, size_t size, size_t* consumed) noexcept
     cdef const char* _broken_rule(self) noexcept
     cdef Event _begin_frame(self, Buffer* out) except RAISED
     cdef Event _take_data(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED
+    cdef Event _take_compressed(self, Buffer* out, const char* data, size_t size, bint last) except RAISED
     cdef Event _take_control(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED
     cdef Event _receive_close(self, Buffer* out) except RAISED
     cdef int _collect(self, const char* data, size_t size) except -1
@@ -164,6 +183,9 @@ cdef class Session:
     cdef int _demand(self, Input action) except -1
     cdef int _next_mask(self, uint32_t* key) except -1
     cdef int _write_frame(self, Buffer* out, uint8_t first, const char* data, size_t size) except -1
+    cdef int _write_compressed(
+        self, Buffer* out, uint8_t first, const char* data, size_t size, bint whole
+    ) except -1
     cdef int _write_close(self, Buffer* out, uint16_t code, const char* reason, size_t size) except -1
 
 

@@ -4,14 +4,16 @@
 from os import urandom
 
 cimport cython
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport UINT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, strlen
 
-from fastnet_ext.core.buffer cimport Buffer, buffer_free, buffer_init, buffer_reserve
+from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_free, buffer_init, buffer_reserve
 from fastnet_ext.core.debug cimport DEBUG, LIVE_WEBSOCKET_SESSION, born, died, invariant
 from fastnet_ext.core.endian cimport load16, store16
 from fastnet_ext.core.mask cimport mask_copy, mask_in_place, mask_rotate
 from fastnet_ext.core.utf8 cimport UTF8_ACCEPT, UTF8_REJECT, utf8_check
+from fastnet_ext.websocket.deflate cimport INFLATE_DONE, INFLATE_TOO_BIG, Deflate, Inflated
 from fastnet_ext.websocket.frames cimport (
     FAULT_FRAGMENTED_CONTROL,
     FAULT_HUGE_LENGTH,
@@ -26,6 +28,7 @@ from fastnet_ext.websocket.frames cimport (
     OPCODE_PING,
     OPCODE_PONG,
     OPCODE_TEXT,
+    RSV1,
     Fault,
     close_code_allowed,
     header_size,
@@ -43,8 +46,14 @@ cdef enum:
     MESSAGE_TOO_BIG = 1009
 
     # A frame no longer than this gets its room at its first piece, a longer one as it arrives: a header
-    # alone never makes us hold what it announces. Also what an idle session may keep.
+    # alone never makes us hold what it announces. Also what is kept from message to message.
     KEPT_CAPACITY = 64 * 1024
+    # What an idle session keeps of that.
+    IDLE_CAPACITY = 1024
+    # Compressed data may be longer than what it decompresses to, by this part of it (an eighth) and by so many
+    # bytes: more than any compressor makes of data that cannot be compressed.
+    PACKED_SHIFT = 3
+    PACKED_EXTRA = 1024
     # Bytes of random masks fetched at once: one system call for 64 frames.
     MASK_BATCH = 256
     # A payload from this size on is masked without the GIL.
@@ -87,6 +96,9 @@ cdef class Session:
         self.state = State.OPEN
         self.automatic_pong = True
         self.message_limit = limits.message
+        self.packed_limit = limits.message + min(
+            (limits.message >> PACKED_SHIFT) + PACKED_EXTRA, UINT64_MAX - limits.message
+        )
         self.fragment_limit = limits.fragments
         self.message = self.control = self.close_reason = b""
         buffer_init(&self.assembled)
@@ -95,6 +107,10 @@ cdef class Session:
     def __dealloc__(self):
         buffer_free(&self.assembled)
         died(LIVE_WEBSOCKET_SESSION)
+
+    cdef int use_deflate(self, Deflate deflate) except -1:
+        self.deflate = deflate
+        return 0
 
     # Receiving
 
@@ -105,6 +121,7 @@ cdef class Session:
             invariant(self.assembled.size <= self.message_limit)
             invariant(not self.in_frame or self.left <= self.frame.size)
             invariant(event != Event.MESSAGE or self.message_size <= self.message_limit)
+            invariant(not self.compressed or self.deflate is not None)
         return event
 
     cdef inline Event _next(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED:
@@ -152,8 +169,12 @@ cdef class Session:
         """What is wrong with the frame's header at this point of the session, NULL when nothing is."""
         if self.fault != FAULT_NONE:
             return _fault_reason(self.fault)
-        if self.frame.rsv & ~self.rsv_allowed:
-            return b"reserved bit set"
+        if self.frame.rsv:
+            if self.frame.rsv != RSV1 or self.deflate is None:
+                return b"reserved bit set"
+            # RFC 7692, section 6.1: of a compressed message the first frame says so.
+            if self.frame.opcode == OPCODE_CONTINUATION or self.frame.opcode & 8:
+                return b"reserved bit set on a frame that begins no message"
         # Section 5.1: a client masks each frame, a server none.
         if self.role == Role.SERVER and not self.frame.masked:
             return b"frame not masked"
@@ -169,6 +190,7 @@ cdef class Session:
     cdef Event _begin_frame(self, Buffer* out) except RAISED:
         """Hold the header to the rules and limits; NEED_DATA when the payload may be read."""
         cdef const char* broken = self._broken_rule()
+        cdef uint64_t room
         if broken is not NULL:
             return self._fail(out, PROTOCOL_ERROR, broken)
         if not self.frame.opcode & 8:
@@ -176,8 +198,17 @@ cdef class Session:
                 self.opcode = self.frame.opcode
                 self.utf8 = UTF8_ACCEPT
                 self.fragments = 0
-            # What is collected never exceeds the limit, so the difference does not wrap.
-            if self.frame.size > self.message_limit - self.assembled.size:
+                self.compressed = self.frame.rsv != 0
+                if self.compressed:
+                    self.packed = 0
+                    self.deflate.begin()
+            # What was taken before never exceeds these, so the differences do not wrap.
+            if self.compressed:
+                room = self.packed_limit - self.packed
+                self.packed += self.frame.size
+            else:
+                room = self.message_limit - self.assembled.size
+            if self.frame.size > room:
                 return self._fail(out, MESSAGE_TOO_BIG, b"message too big")
             self.fragments += 1
             if self.fragments > self.fragment_limit:
@@ -191,13 +222,20 @@ cdef class Session:
         cdef char* p = data + consumed[0]
         cdef size_t take = size - consumed[0]
         cdef const char* part = p
-        cdef bint whole
+        cdef bint last
+        cdef Event failure
         if take > self.left:
             take = <size_t>self.left
         consumed[0] += take
         self.left -= take
-        whole = self.left == 0 and self.frame.fin and self.assembled.size == 0
-        if whole:
+        last = self.left == 0 and self.frame.fin
+        if self.compressed:
+            failure = self._take_compressed(out, p, take, last)
+            if failure != Event.NEED_DATA:
+                return failure
+            take = <size_t>PyBytes_GET_SIZE(self.deflate.plain)
+            part = PyBytes_AS_STRING(self.deflate.plain)
+        elif last and self.assembled.size == 0:
             # All there is of this message lies in `data`: it stays there.
             if self.frame.masked:
                 mask_in_place(p, take, self.frame.key)
@@ -225,6 +263,31 @@ cdef class Session:
         self.delivered = True
         return Event.MESSAGE
 
+    cdef Event _take_compressed(self, Buffer* out, const char* data, size_t size, bint last) except RAISED:
+        """Decompress payload of the current frame: `deflate.plain` is what is new, `message` all there is so far."""
+        cdef Deflate deflate = self.deflate
+        cdef Inflated outcome = INFLATE_DONE
+        if last and self.packed == 0:
+            deflate.end_empty()
+        else:
+            outcome = deflate.inflate(
+                data, size, self.frame.key, last,
+                self.message_limit - self.assembled.size, self.assembled.data, self.assembled.size,
+            )
+        if outcome == INFLATE_TOO_BIG:
+            return self._fail(out, MESSAGE_TOO_BIG, b"message too big")
+        if outcome != INFLATE_DONE:
+            return self._fail(out, INVALID_PAYLOAD, b"compressed data is not valid")
+        self.frame.key = mask_rotate(self.frame.key, size)
+        self.message = PyBytes_AS_STRING(deflate.plain)
+        self.message_size = <size_t>PyBytes_GET_SIZE(deflate.plain)
+        if not last or self.assembled.size:
+            if buffer_append(&self.assembled, self.message, self.message_size) < 0:
+                raise MemoryError()
+            self.message = self.assembled.data
+            self.message_size = self.assembled.size
+        return Event.NEED_DATA
+
     cdef int _collect(self, const char* data, size_t size) except -1:
         """Append payload of the current frame to what is collected, unmasked."""
         cdef uint64_t room = self.left + size
@@ -240,9 +303,18 @@ cdef class Session:
 
     cdef void _empty(self) noexcept:
         self.delivered = False
+        if self.compressed:
+            self.compressed = False
+            self.deflate.plain = None
         if self.assembled.capacity > KEPT_CAPACITY:
             buffer_free(&self.assembled)
         self.assembled.size = 0
+
+    cdef void settle(self) noexcept:
+        if self.delivered:
+            self._empty()
+        if self.assembled.size == 0 and self.assembled.capacity > IDLE_CAPACITY:
+            buffer_free(&self.assembled)
 
     cdef Event _take_control(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED:
         cdef char* p = data + consumed[0]
@@ -306,6 +378,8 @@ cdef class Session:
         self.state = TRANSITIONS[self.state][<int>Input.BREAK_RULE]
         self.in_frame = False
         buffer_free(&self.assembled)
+        self.deflate = None
+        self.compressed = False
         return Event.FAILED
 
     cdef void receive_end(self) noexcept:
@@ -321,15 +395,23 @@ cdef class Session:
         self._demand(Input.SEND_DATA)
         if self.sending:
             raise StateError("a fragmented message is being sent")
+        if self.compresses(size):
+            return self._write_compressed(out, FIN | (OPCODE_TEXT if text else OPCODE_BINARY), data, size, True)
         return self._write_frame(out, FIN | (OPCODE_TEXT if text else OPCODE_BINARY), data, size)
 
     cdef int send_fragment(self, Buffer* out, bint text, const char* data, size_t size, bint final) except -1:
         cdef uint8_t first = FIN if final else 0
+        cdef bint compressed = self.sending_compressed
         self._demand(Input.SEND_DATA)
         if not self.sending:
             first |= <uint8_t>(OPCODE_TEXT if text else OPCODE_BINARY)
-        self._write_frame(out, first, data, size)
+            compressed = self.compresses(size)
+        if compressed:
+            self._write_compressed(out, first, data, size, False)
+        else:
+            self._write_frame(out, first, data, size)
         self.sending = not final
+        self.sending_compressed = compressed
         return 0
 
     cdef int send_ping(self, Buffer* out, const char* data, size_t size) except -1:
@@ -401,6 +483,23 @@ cdef class Session:
                 mask_copy(to, data, size, key)
         out.size += size
         return 0
+
+    cdef int _write_compressed(
+        self, Buffer* out, uint8_t first, const char* data, size_t size, bint whole
+    ) except -1:
+        """A frame of a compressed message; `whole`: all of it, which is sent as it is where that is no longer."""
+        cdef bytes packed = self.deflate.compress(data, size, first & FIN)
+        if whole and <size_t>PyBytes_GET_SIZE(packed) >= size and self.deflate.shared is not None:
+            # The peer keeps no history either, which would have to hold what was compressed.
+            return self._write_frame(out, first, data, size)
+        if first & ~FIN:
+            first |= RSV1
+        try:
+            return self._write_frame(out, first, PyBytes_AS_STRING(packed), <size_t>PyBytes_GET_SIZE(packed))
+        except BaseException:
+            # The peer's history lacks what it did not get.
+            self.deflate.restart()
+            raise
 
     cdef int _write_close(self, Buffer* out, uint16_t code, const char* reason, size_t size) except -1:
         cdef char payload[CONTROL_MAX]

@@ -8,6 +8,7 @@ from fastnet_ext.websocket.session import Limits
 
 if TYPE_CHECKING:
     from fastnet_ext.websocket.connection import Event
+    from fastnet_ext.websocket.extensions import DeflateAgreement
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 KEY = b"\x37\xfa\x21\x3d"
@@ -48,6 +49,7 @@ class Parsed(NamedTuple):
     payload: bytes
     fin: bool
     masked: bool
+    rsv1: bool = False
 
 
 def parse(data: bytes) -> list[Parsed]:
@@ -55,7 +57,7 @@ def parse(data: bytes) -> list[Parsed]:
     frames = []
     while data:
         first, second = data[0], data[1]
-        assert first & 0x70 == 0
+        assert first & 0x30 == 0
         size, start = second & 0x7F, 2
         if size == 126:
             size, start = int.from_bytes(data[2:4]), 4
@@ -75,6 +77,7 @@ def parse(data: bytes) -> list[Parsed]:
                 xor(payload, key) if masked else payload,
                 bool(first & 0x80),
                 masked,
+                bool(first & 0x40),
             )
         )
         data = data[start + size :]
@@ -97,9 +100,10 @@ def receive(
     role: Role = "server",
     limits: Limits | None = None,
     cuts: list[int] | None = None,
+    deflate: "DeflateAgreement | None" = None,
 ) -> Outcome:
     """What a fresh connection makes of ``data``, cut at these offsets."""
-    connection = Connection(role, limits)
+    connection = Connection(role, limits, deflate=deflate)
     edges = [0, *(cuts or []), len(data)]
     events: list[Event] = []
     for a, b in pairwise(edges):
@@ -107,14 +111,20 @@ def receive(
     return Outcome(events, parse(connection.data_to_send()), connection)
 
 
-def receive_both_ways(data: bytes, *, role: Role = "server", limits: Limits | None = None) -> Outcome:
+def receive_both_ways(
+    data: bytes,
+    *,
+    role: Role = "server",
+    limits: Limits | None = None,
+    deflate: "DeflateAgreement | None" = None,
+) -> Outcome:
     """What comes of ``data``, which is the same whole, byte by byte, and cut in two anywhere (where short)."""
-    whole = receive(data, role=role, limits=limits)
+    whole = receive(data, role=role, limits=limits, deflate=deflate)
     splits = [list(range(1, len(data)))]
     if len(data) <= 64:
         splits += [[cut] for cut in range(1, len(data))]
     for cuts in splits:
-        pieces = receive(data, role=role, limits=limits, cuts=cuts)
+        pieces = receive(data, role=role, limits=limits, cuts=cuts, deflate=deflate)
         assert pieces.events == whole.events, cuts
         assert pieces.sent == whole.sent, cuts
         assert pieces.connection.state == whole.connection.state
