@@ -17,6 +17,7 @@ from fastnet_ext.serve.chain import with_middleware
 from fastnet_ext.serve.http import HttpEndpoint
 from fastnet_ext.serve.plan import CallPlan, RequestArgument
 from fastnet_ext.serve.websocket import WebSocketEndpoint
+from fastnet_ext.websocket.extensions import PerMessageDeflate
 
 if TYPE_CHECKING:
     from fastnet.app import App
@@ -47,12 +48,14 @@ class MountOptions(TypedDict, total=False):
       insists on it, ``"off"`` leaves it.
     * ``max_body``: the largest request body in bytes; above it 413. None, the default: the application decides.
     * ``max_message``: the largest WebSocket message in bytes; 16 MiB.
+    * ``compression``: permessage-deflate on its WebSockets, as of a WebSocket route; True.
     * ``max_in_flight``, ``timeout``, ``timeout_body``, ``rate_body``: as of any route.
     """
 
     lifespan: LifespanMode
     max_body: int | None
     max_message: int
+    compression: bool | PerMessageDeflate
     max_in_flight: int
     timeout: float
     timeout_body: float
@@ -85,7 +88,14 @@ def build_mount_endpoint(app: App, route: ResolvedRoute) -> AsgiEndpoint:
     if max_message < 1:
         raise ValueError("max_message is at least 1 byte")
     # Which pages may connect is for the application to say.
-    sockets = WebSocketEndpoint(None, refusals, origins=["*"], max_message=max_message, encoder=app.json)
+    sockets = WebSocketEndpoint(
+        None,
+        refusals,
+        origins=["*"],
+        compression=options.get("compression", True),
+        max_message=max_message,
+        encoder=app.json,
+    )
     return AsgiEndpoint(options["mount"].of, refusals=refusals, sockets=sockets)
 
 

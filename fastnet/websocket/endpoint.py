@@ -105,6 +105,7 @@ def _common(app: App, options: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "origins": _list("origins", options.get("origins")),
         "subprotocols": _list("subprotocols", options.get("subprotocols")) or (),
+        "compression": options.get("compression", True),
         "max_message": max_message,
         "ping_interval": ping_interval,
         "encoder": app.json,
