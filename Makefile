@@ -14,7 +14,7 @@ SOAK_CONNECTIONS ?= 10000
 SOAK_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo serve test test-all lint types strict sanitize debug fuzz soak bench bench-micro dist dist-check clean
+.PHONY: help build demo serve test test-all lint types strict sanitize debug fuzz soak autobahn bench bench-micro dist dist-check clean
 
 help:  ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,15 @@ fuzz: $(VENV)/.test build  ## each fuzzer for FUZZ_SECONDS (60)
 
 soak: $(VENV)/.test build  ## SOAK_CONNECTIONS (10,000) idle WebSockets and a storm of SOAK_SECONDS (60) with slow readers
 	$(BIN)/python -m tests.soak --connections $(SOAK_CONNECTIONS) --seconds $(SOAK_SECONDS)
+
+# The suite is of Python 2.7.
+AUTOBAHN := build/autobahn/bin/wstest
+
+$(AUTOBAHN): | $(VENV)/.test build
+	$(BIN)/python -m tests.conformance.autobahn --install
+
+autobahn: $(AUTOBAHN)  ## all cases of Autobahn's WebSocket suite; wants Python 2.7 and a quarter of an hour
+	$(BIN)/python -m tests.conformance.autobahn
 
 bench: build  ## whole servers against their peers; writes benches/results/
 	$(BIN)/python -m benches.load all

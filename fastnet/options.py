@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
+from fastnet_ext.websocket.extensions import PerMessageDeflate
+
 __all__ = ["RouteOptions", "WebSocketOptions"]
 
 
@@ -42,6 +44,9 @@ class WebSocketOptions(TypedDict, total=False):
       ``["*"]`` for all. Without it, those of the request's own host. Clients that are no browsers send no
       Origin, and are not asked.
     * ``subprotocols``: those that the handler speaks, the preferred one first.
+    * ``compression``: permessage-deflate for clients that offer it. True, the default, compresses each message by
+      itself, which costs an idle connection no memory; ``PerMessageDeflate(...)`` says it in detail; False
+      declines.
     * ``max_message``: the largest message in bytes, 1 MiB by default; a larger one closes with 1009.
     * ``ping_interval``: seconds of silence after which the peer is pinged, and left when it is silent through two
       pings. The listener's ``keepalive_websocket``; 0: never.
@@ -52,6 +57,7 @@ class WebSocketOptions(TypedDict, total=False):
 
     origins: Sequence[str]
     subprotocols: Sequence[str]
+    compression: bool | PerMessageDeflate
     max_message: int
     ping_interval: float
     max_in_flight: int
