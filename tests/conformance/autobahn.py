@@ -9,6 +9,7 @@ The suite is of Python 2.7 and gets an environment of its own.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import shutil
 import subprocess
@@ -16,14 +17,13 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fastnet import App
 from fastnet.websocket import WebSocket
-from tests.wire.live import live
+from tests.loops import new_loop
 
 ROOT = Path(__file__).resolve().parents[2]
 HOME = ROOT / "build" / "autobahn"
@@ -92,53 +92,62 @@ def install() -> None:
     subprocess.run([HOME / "bin" / "python", *quiet, SUITE], check=True)
 
 
-@contextmanager
-def _server() -> Iterator[str]:
-    with live(make_app()) as server:
-        yield f"ws://127.0.0.1:{server.port}"
-
-
 def run(cases: Sequence[str], reports: Path) -> list[Verdict]:
     """The suite's verdicts on these cases ("7.*", "12.1.1"); its reports are left in a folder."""
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        return runner.run(_run(cases, reports))
+
+
+async def _run(cases: Sequence[str], reports: Path) -> list[Verdict]:
     large = [case for case in cases if case.startswith(LARGE)]
     small = [case for case in cases if case not in large]
     verdicts: list[Verdict] = []
-    with _server() as url:
-        for path, chosen in (("/echo", small), ("/large", large)):
+    async with make_app().serve(port=0) as server:
+        for path, chosen in (("echo", small), ("large", large)):
             if chosen:
-                verdicts += _run(url + path, chosen, reports / path[1:])
+                verdicts += await _judge(f"ws://127.0.0.1:{server.port}/{path}", chosen, reports / path)
     return verdicts
 
 
-def _run(url: str, cases: Sequence[str], reports: Path) -> list[Verdict]:
-    reports.mkdir(parents=True, exist_ok=True)
-    spec = reports / "spec.json"
-    spec.write_text(
-        json.dumps(
-            {
-                "outdir": str(reports),
-                "servers": [{"agent": "fastnet", "url": url}],
-                "cases": list(cases),
-                "exclude-cases": [],
-                "exclude-agent-cases": {},
-            }
-        )
-    )
-    done = subprocess.run(
-        [PROGRAM, "-m", "fuzzingclient", "-s", spec],
+async def _judge(url: str, cases: Sequence[str], reports: Path) -> list[Verdict]:
+    spec = _written_spec(url, cases, reports)
+    suite = await asyncio.create_subprocess_exec(
+        *(PROGRAM, "-m", "fuzzingclient", "-s", spec),
         cwd=reports,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        timeout=LIMIT,
-        check=False,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
     )
+    try:
+        said, _ = await asyncio.wait_for(suite.communicate(), LIMIT)
+    finally:
+        if suite.returncode is None:
+            suite.kill()
+            await suite.wait()
+    verdicts = _verdicts(reports)
+    if suite.returncode != 0 or not verdicts:
+        raise RuntimeError(f"the suite ended with {suite.returncode}:\n{said.decode(errors='replace')[-4000:]}")
+    return verdicts
+
+
+def _written_spec(url: str, cases: Sequence[str], reports: Path) -> Path:
+    shutil.rmtree(reports, ignore_errors=True)
+    reports.mkdir(parents=True)
+    spec = {
+        "outdir": str(reports),
+        "servers": [{"agent": "fastnet", "url": url}],
+        "cases": list(cases),
+        "exclude-cases": [],
+        "exclude-agent-cases": {},
+    }
+    path = reports / "spec.json"
+    path.write_text(json.dumps(spec))
+    return path
+
+
+def _verdicts(reports: Path) -> list[Verdict]:
     index = reports / "index.json"
-    if done.returncode != 0 or not index.exists():
-        raise RuntimeError(f"the suite ended with {done.returncode}:\n{done.stdout[-4000:]}")
-    found = json.loads(index.read_text())["fastnet"]
-    return [Verdict(case, said["behavior"], said["behaviorClose"]) for case, said in found.items()]
+    found = json.loads(index.read_text()).get("fastnet", {}) if index.exists() else {}
+    return [Verdict(case, told["behavior"], told["behaviorClose"]) for case, told in found.items()]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
