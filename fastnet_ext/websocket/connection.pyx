@@ -144,7 +144,7 @@ cdef class Connection:
 
     @property
     def held(self):
-        """Bytes of memory held for a message in pieces."""
+        """Bytes of memory held for a message in pieces, and for what zlib remembers."""
         return self._session.held()
 
     @property

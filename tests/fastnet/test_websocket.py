@@ -76,6 +76,8 @@ def test_a_handler_must_be_a_coroutine_function(kind: str) -> None:
         ({"origins": "https://a.example"}, ValueError, r"origins=\['https://a.example'\]"),
         ({"subprotocols": "chat"}, ValueError, r"subprotocols=\['chat'\]"),
         ({"max_message": 0}, ValueError, "at least 1"),
+        ({"compression": "gzip"}, TypeError, r"PerMessageDeflate\(...\), not 'gzip'"),
+        ({"compression": 15}, TypeError, r"compression is True, False or"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], error: type[Exception], text: str) -> None:
