@@ -38,7 +38,7 @@ LARGE = ("9.",)
 LARGEST = 16 << 20
 # What counts as passed. INFORMATIONAL: RFC 6455 leaves it to the server, and the suite only tells what it did.
 PASSED = ("OK", "INFORMATIONAL")
-LIMIT = 1800  # seconds for one run of the suite
+LIMIT = 7200  # seconds for one run of the suite
 
 
 @dataclass(frozen=True)
