@@ -46,6 +46,10 @@ cdef object log = logging.getLogger("fastnet.error")
 # INTERNAL_ERROR of RFC 9113, 7: given to a carrier to abort an answer that cannot be rendered.
 cdef int INTERNAL_ERROR = 2
 
+# Fragments that a message may have, by the size that it may have.
+cdef int LEAST_FRAGMENTS = 16384
+cdef int MOST_FRAGMENTS = 1 << 30
+
 cdef enum:
     # Close codes, RFC 6455, 7.4.1.
     NORMAL_CLOSURE = 1000
@@ -76,7 +80,10 @@ cdef class WebSocketEndpoint(Endpoint):
         self.body_mode = BODY_STREAM
         self.plan = plan
         self.refusals = refusals
-        self.limits = Limits(message=max_message)
+        # Messages that may be larger may come in more pieces: down to 64 bytes each.
+        self.limits = Limits(
+            message=max_message, fragments=min(max(LEAST_FRAGMENTS, max_message // 64), MOST_FRAGMENTS)
+        )
         self.ping_interval = ping_interval
         self.origins = None if origins is None else frozenset([origin.lower().rstrip("/") for origin in origins])
         self.subprotocols = tuple(subprotocols)

@@ -54,6 +54,11 @@ def server(go: asyncio.Event) -> Iterator[Live]:
         async for message in ws:
             await ws.send(str(len(message)))
 
+    @app.websocket("/large", max_message=4 * MIB)
+    async def large(ws: WebSocket) -> None:
+        async for message in ws:
+            await ws.send(str(len(message)))
+
     @app.websocket("/held")
     async def held(ws: WebSocket) -> None:
         await ws.accept()
@@ -132,6 +137,16 @@ def test_a_message_of_too_many_fragments(server: Live, payload: bytes) -> None:
         peer.send(masked(2, payload, final=False) + masked(0, payload, final=False) * most)
         assert closed_with(peer) == 1008
     assert server.settle()["bytes_buffered"] == 0
+
+
+def test_larger_messages_may_have_more_fragments(server: Live) -> None:
+    """4 MiB in pieces of 64 bytes, and not one piece more."""
+    most = 4 * MIB // 64
+    with opened(server, "/large") as peer:
+        peer.send(masked(2, b"x" * 64, final=False) + masked(0, b"x" * 64, final=False) * (most - 2))
+        assert message(peer.send(masked(0, b"x" * 64))) == str(4 * MIB)
+        peer.send(masked(2, final=False) + masked(0, final=False) * most)
+        assert closed_with(peer) == 1008
 
 
 @pytest.mark.limit("WebSocket: messages that wait for their reader", memory=True)
