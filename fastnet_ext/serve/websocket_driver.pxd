@@ -49,14 +49,13 @@ cdef class Follower:
 
 
 cdef class SharedMessage:
-    """One message for many connections: encoded once, its bytes shared by all that send them.
-
-    Whoever adds an extension that transforms payloads keeps here what it makes, by the parameters that it depends on.
-    """
+    """One message for many connections: encoded once, its bytes shared by all that send them."""
 
     cdef readonly bint is_text
     cdef readonly bytes payload     # of text its UTF-8
     cdef bytes _frame
+    # The same compressed, by Deflate.key; what a connection compresses with a context of its own is not here.
+    cdef dict compressed
 
     # The whole frame as a server sends it, without extensions.
     cdef bytes frame(self)

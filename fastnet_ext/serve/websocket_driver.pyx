@@ -38,6 +38,7 @@ cdef class SharedMessage:
     """``SharedMessage(message)``: ``str`` is sent as text, ``bytes`` (and what has a buffer) as a binary message."""
 
     def __init__(self, message):
+        self.compressed = {}
         self.is_text = isinstance(message, str)
         if self.is_text:
             self.payload = (<str>message).encode()

@@ -2,7 +2,7 @@
 
 from fastnet_ext.core.buffer cimport Buffer
 from fastnet_ext.exchange.exchange cimport Exchange
-from fastnet_ext.serve.websocket_driver cimport WebSocketDriver
+from fastnet_ext.serve.websocket_driver cimport SharedMessage, WebSocketDriver
 from fastnet_ext.websocket.extensions cimport DeflateAgreement
 from fastnet_ext.websocket.session cimport Limits, Session
 
@@ -37,6 +37,7 @@ cdef class FrameDriver(WebSocketDriver):
     cdef int _note_limit(self, Exchange x) except -1
     cdef int _message(self, Exchange x, bint direct) except -1
     cdef int _give_up_ping(self) except -1
+    cdef bytes _compressed(self, SharedMessage message)
     cdef int _peer_closed(self, Exchange x, bint direct) except -1
     cdef int _input_over(self, Exchange x) except -1
     cdef int _flush(self, Exchange x) except -1

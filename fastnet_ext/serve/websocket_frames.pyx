@@ -13,7 +13,7 @@ from fastnet_ext.serve.waiter cimport Waiter
 from fastnet_ext.serve.websocket_driver cimport (
     ABNORMAL_CLOSURE, MAX_PINGS, MESSAGE_TOO_BIG, POLICY_VIOLATION, Pong, SharedMessage, WebSocketDriver, note_pong,
 )
-from fastnet_ext.websocket.deflate cimport Compressors, new_deflate
+from fastnet_ext.websocket.deflate cimport Compressors, Deflate, new_deflate
 from fastnet_ext.websocket.extensions cimport DeflateAgreement
 from fastnet_ext.websocket.frames cimport HEADER_MAX
 from fastnet_ext.websocket.session cimport Event, Limits, Role, Session, new_session
@@ -237,10 +237,34 @@ cdef class FrameDriver(WebSocketDriver):
 
     cdef int send_shared(self, Exchange x, SharedMessage message) except -1:
         cdef bytes frame
-        if self.session.can_send():
+        if not self.session.can_send():
+            return 0
+        if self.session.compresses(<size_t>PyBytes_GET_SIZE(message.payload)):
+            frame = self._compressed(message)
+        else:
             frame = message.frame()
-            self.congested = x.send_data(PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), frame) == 0
+        self.congested = x.send_data(PyBytes_AS_STRING(frame), PyBytes_GET_SIZE(frame), frame) == 0
         return 0
+
+    cdef bytes _compressed(self, SharedMessage message):
+        """The frame, compressed once for all connections that keep no context and agreed on the same."""
+        cdef Deflate deflate = self.session.deflate
+        cdef bytes frame = None
+        cdef Buffer made
+        if deflate.shared is not None:
+            frame = <bytes>message.compressed.get(deflate.key)
+        if frame is None:
+            buffer_init(&made)
+            try:
+                self.session.send_message(
+                    &made, message.is_text, PyBytes_AS_STRING(message.payload), <size_t>PyBytes_GET_SIZE(message.payload)
+                )
+                frame = PyBytes_FromStringAndSize(made.data, <Py_ssize_t>made.size)
+            finally:
+                buffer_free(&made)
+            if deflate.shared is not None:
+                message.compressed[deflate.key] = frame
+        return frame
 
     cdef object send_ping(self, Exchange x, bytes data):
         cdef Pong pong
