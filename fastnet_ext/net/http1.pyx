@@ -566,6 +566,8 @@ cdef class Http1Exchange(Exchange):
         self.status = head.status
         self.framing = FRAMING_TUNNEL
         self.carrier.tunnel = True
+        # No HTTP follows: the connection does without it, however long it lasts.
+        self.carrier.reader = None
         connection.loop_state.counts.upgrades += 1
         connection.clock = CLOCK_NONE
         if buffer_append(&connection.out, h1_head, len(h1_head)) < 0:

@@ -62,8 +62,9 @@ cdef class SharedMessage:
 
 
 cdef class WebSocketDriver(Responder):
-    # --- messages that wait: a ring, `count` of them from `first` on, `held` bytes (of
-    # text: characters); empty once we have closed
+    # --- messages that wait: `count` of them, `held` bytes (of text: characters); none once we have closed. The next one
+    # to be taken is in `oldest`, those behind it are in a ring from `first` on, which few connections ever need.
+    cdef object oldest
     cdef list ring
     cdef uint8_t first
     cdef uint8_t count
@@ -121,6 +122,7 @@ cdef class WebSocketDriver(Responder):
     # --- the same for all
     # The next message; the caller knows that there is one.
     cdef object take(self, Exchange x)
+    cdef int _push_behind(self, object message) except -1
     cdef object disconnect(self)        # the exception that says how it was closed
     cdef int opened(self, Exchange x) except -1         # the hand-shake was answered
     cdef int handler_ended(self, Exchange x) except -1
@@ -153,7 +155,10 @@ cdef class WebSocketDriver(Responder):
     cdef inline int _push(self, Exchange x, object message, Py_ssize_t size, bint direct) except -1:
         if self.sink is not None:
             return self.sink.on_message(x, message)
-        self.ring[(self.first + self.count) % QUEUE_MESSAGES] = message
+        if self.count == 0:
+            self.oldest = message
+        else:
+            self._push_behind(message)
         self.count += 1
         self.held += size
         return self.waiter.wake(direct) if self.receiving else 0

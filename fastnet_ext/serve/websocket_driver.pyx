@@ -61,7 +61,6 @@ cdef class SharedMessage:
 
 cdef class WebSocketDriver(Responder):
     def __cinit__(self):
-        self.ring = [None] * QUEUE_MESSAGES
         self.close_reason = ""
         self.ping_interval = -1
 
@@ -120,20 +119,29 @@ cdef class WebSocketDriver(Responder):
     # --- messages that wait
 
     cdef object take(self, Exchange x):
-        cdef object message = self.ring[self.first]
-        self.ring[self.first] = None
-        self.first = (self.first + 1) % QUEUE_MESSAGES
+        cdef object message = self.oldest
         self.count -= 1
+        if self.count:
+            self.oldest = self.ring[self.first]
+            self.ring[self.first] = None
+            self.first = (self.first + 1) % QUEUE_MESSAGES
+        else:
+            self.oldest = None
         self.held -= len(message)
         if self.paused:
             self._balance_input(x)
         self._note_held(x)
         return message
 
+    cdef int _push_behind(self, object message) except -1:
+        if self.ring is None:
+            self.ring = [None] * QUEUE_MESSAGES
+        self.ring[(self.first + self.count - 1) % QUEUE_MESSAGES] = message
+        return 0
+
     cdef int _drop_messages(self) except -1:
-        while self.count:
-            self.count -= 1
-            self.ring[(self.first + self.count) % QUEUE_MESSAGES] = None
+        self.oldest = self.ring = None
+        self.count = self.first = 0
         self.held = 0
         return 0
 
