@@ -25,7 +25,7 @@ NOT_IMPORTED = (
 def fresh(program: str) -> str:
     """Run a program in an interpreter of its own, where warnings are errors; what it prints."""
     command = [sys.executable, "-W", "error", "-c", program]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout
