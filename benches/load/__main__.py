@@ -22,7 +22,7 @@ from benches.load import (
 from benches.load.processes import raise_file_limit
 from benches.load.report import Section
 from benches.load.runner import Plan
-from benches.load.scenarios import ALL, ASGI, BY_NAME, GRPC, TLS, Scenario
+from benches.load.scenarios import ALL, ASGI, BY_NAME, GRPC, TLS, WEBSOCKETS, Scenario
 from benches.load.servers import catalog
 
 KINDS = (
@@ -33,6 +33,7 @@ KINDS = (
     "methods",
     "versions",
     "latency",
+    "sockets",
     "broadcast",
     "switches",
     "workers",
@@ -40,6 +41,8 @@ KINDS = (
 )
 HTTP2 = ("methods", "versions", "connections")
 """What ``grpc`` asks beside its scenarios."""
+WEBSOCKET = ("sockets", "broadcast")
+"""What ``websocket`` asks beside its scenarios."""
 PRODUCTION = ("tls", "switches", "workers", "restart")
 """What TLS, limits, logs and workers cost."""
 
@@ -47,7 +50,10 @@ PRODUCTION = ("tls", "switches", "workers", "restart")
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benches.load", description=__doc__)
     parser.add_argument(
-        "what", nargs="?", default="scenarios", choices=(*KINDS, "tls", "asgi", "grpc", "production", "all")
+        "what",
+        nargs="?",
+        default="scenarios",
+        choices=(*KINDS, "tls", "asgi", "grpc", "websocket", "production", "all"),
     )
     parser.add_argument("--scenarios", default="all", help=f"some of {','.join(BY_NAME)}, or all")
     parser.add_argument("--servers", default=None, help=f"some of {','.join(catalog.BY_NAME)}, or all")
@@ -89,7 +95,8 @@ def _measure(options: argparse.Namespace, cores: machine.Cores) -> list[Section]
         "routes": lambda: routes.run(routes.ROUTES, options.servers, plan, quick=quick),
         "methods": lambda: routes.run(routes.METHODS, options.servers, plan, quick=quick),
         "versions": lambda: versions.run(plan),
-        "connections": lambda: memory.run_http2(options.servers, plan, quick=quick),
+        "connections": lambda: memory.run_idle(memory.HTTP2, options.servers, plan, quick=quick),
+        "sockets": lambda: memory.run_idle(memory.WEBSOCKET, options.servers, plan, quick=quick),
         "latency": lambda: latency.run(options.servers, plan, quick=quick),
         "broadcast": lambda: broadcast.run(plan, quick=quick),
         "switches": lambda: switches.run(replace(plan, seconds=1), quick=quick),
@@ -100,6 +107,8 @@ def _measure(options: argparse.Namespace, cores: machine.Cores) -> list[Section]
         asked = scenarios(GRPC)
         options.servers = None  # each kind has servers of its own
         return [*asked, *(section for kind in HTTP2 for section in kinds[kind]())]
+    if options.what == "websocket":
+        return [*scenarios(WEBSOCKETS), *(section for kind in WEBSOCKET for section in kinds[kind]())]
     if options.what not in ("all", "production"):
         return kinds[options.what]()
     options.servers = None

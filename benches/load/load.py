@@ -36,7 +36,7 @@ def _section(scenario: Scenario, results: Mapping[str, Result], plan: Plan) -> S
         section.rows.append(_row(result, baseline, subject))
         if result.fault:
             section.failed.append(result.server.name)
-    section.notes = _notes(results, plan)
+    section.notes = [*_sizes(scenario, results), *_notes(results, plan)]
     section.data = {
         "scenario": scenario.name,
         "servers": {
@@ -70,6 +70,15 @@ def _ratio(over: Result | None, under: Result | None) -> str:
         return "–"
     ratio = statistics.median(targets.paired_ratios(over.costs, under.costs))
     return f"{ratio:.2f}"
+
+
+def _sizes(scenario: Scenario, results: Mapping[str, Result]) -> list[str]:
+    """What compression made of the messages, where there is any."""
+    sizes = {name: statistics.median(result.sizes) for name, result in results.items() if any(result.sizes)}
+    plain = len(scenario.messages[0]) if scenario.messages else 0
+    if all(size == plain for size in sizes.values()):
+        return []
+    return [f"{plain} bytes came back in " + ", ".join(f"{size:.0f} ({name})" for name, size in sizes.items())]
 
 
 def _notes(results: Mapping[str, Result], plan: Plan) -> list[str]:

@@ -14,15 +14,13 @@ from benches.load import client, peers, runner
 from benches.load.processes import Process, ServerFailed
 from benches.load.report import Section, Verdict
 from benches.load.runner import Plan
-from benches.load.scenarios import BY_NAME
+from benches.load.scenarios import BY_NAME, Scenario
 from benches.load.servers import catalog
-from benches.load.swarm import Http2Swarm, Swarm
+from benches.load.swarm import Http2Swarm, Swarm, WebSocketSwarm
 from benches.load.targets import SUBJECT
 
 SCENARIO = BY_NAME["hello"]
-SCENARIO_HTTP2 = BY_NAME["h2c"]
 IDLE_LIMIT_KIB = 3.0
-IDLE_HTTP2_LIMIT_KIB = 12.0
 GROWTH_LIMIT_KIB = 128.0
 """An allocator moves by some pages either way; one leaked byte per request would be 98 KiB, a leaked object 5 MiB."""
 
@@ -30,6 +28,23 @@ WARM_UP_CONNECTIONS = 16
 """Few, since what they free is used again by those that are counted."""
 
 DEFAULT = "floor,fastnet,uvicorn,granian-asgi,aiohttp,blacksheep,fastapi,nginx,socketify"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Connections other than HTTP/1.1's, and what one of them may hold."""
+
+    name: str
+    noun: str
+    scenario: Scenario
+    swarm: type[Swarm]
+    limit_kib: float
+    asked: str
+    """What each connection did before it was idle."""
+
+
+HTTP2 = Kind("connections", "HTTP/2 connection", BY_NAME["h2c"], Http2Swarm, 12.0, "made one request each")
+WEBSOCKET = Kind("sockets", "WebSocket", BY_NAME["ws-128"], WebSocketSwarm, 4.0, "had one message echoed each")
 
 
 @dataclass
@@ -57,12 +72,14 @@ def settled(process: Process) -> int:
     return last
 
 
-def idle_bytes(process: Process, port: int, connections: int, swarm_of: type[Swarm] = Swarm) -> float:
-    """Resident bytes that one more keep-alive connection costs after its first answer."""
-    with swarm_of(port, SCENARIO.request, WARM_UP_CONNECTIONS):
+def idle_bytes(
+    process: Process, port: int, connections: int, swarm_of: type[Swarm] = Swarm, scenario: Scenario = SCENARIO
+) -> float:
+    """Resident bytes that one more kept connection costs after its first answer."""
+    with swarm_of(port, scenario.request, WARM_UP_CONNECTIONS):
         pass
     before = settled(process)
-    with swarm_of(port, SCENARIO.request, connections) as swarm:
+    with swarm_of(port, scenario.request, connections) as swarm:
         after = settled(process)
         swarm.require_open()
     return (after - before) / connections
@@ -129,39 +146,40 @@ def run(names: str | None, plan: Plan, *, quick: bool) -> list[Section]:
     return [section]
 
 
-def run_http2(names: str | None, plan: Plan, *, quick: bool) -> list[Section]:
-    """What an idle HTTP/2 connection holds, in servers that speak it in cleartext."""
-    servers = [server for server in catalog.choose(names or "all") if SCENARIO_HTTP2.name in server.scenarios]
+def run_idle(kind: Kind, names: str | None, plan: Plan, *, quick: bool) -> list[Section]:
+    """What an idle connection of this kind holds, in servers that answer its scenario."""
+    servers = [server for server in catalog.choose(names or "all") if kind.scenario.name in server.scenarios]
     connections = 500 if quick else 5_000
     section = Section(
-        "connections: resident, per idle HTTP/2 connection",
+        f"{kind.name}: resident, per idle {kind.noun}",
         ["server", "fresh MiB", "KiB/connection", "remark"],
-        notes=[f"{connections:,} connections that made one request each; median of fresh processes"],
+        notes=[f"{connections:,} connections that {kind.asked}; median of fresh processes"],
     )
     gc.disable()  # ours, with thousands of sockets alive
     for server in servers:
-        print(f"measuring HTTP/2 connections of {server.name} …", flush=True)
+        print(f"measuring {kind.name} of {server.name} …", flush=True)
         result = MemoryResult(server)
         try:
             for _ in range(1 if quick else 3):
                 with ExitStack() as stack:
-                    standing = runner.start(stack, server, SCENARIO_HTTP2, plan.cores)
+                    standing = runner.start(stack, server, kind.scenario, plan.cores)
                     result.resident = settled(standing.process)
-                    result.idle.append(idle_bytes(standing.process, standing.port, connections, Http2Swarm))
+                    idle = idle_bytes(standing.process, standing.port, connections, kind.swarm, kind.scenario)
+                    result.idle.append(idle)
         except (peers.NotAvailable, ServerFailed) as error:
             result.fault = f"not available: {error}"
         except client.WrongAnswer as error:
             result.fault = f"disqualified: {error}"
-        idle = "–" if result.fault else f"{statistics.median(result.idle) / 1024:.2f}"
-        section.rows.append([server.title, f"{result.resident / 2**20:.1f}", idle, result.fault])
+        median = "–" if result.fault else f"{statistics.median(result.idle) / 1024:.2f}"
+        section.rows.append([server.title, f"{result.resident / 2**20:.1f}", median, result.fault])
         section.data[server.name] = {"idle": result.idle, "fault": result.fault}
         if result.fault:
             section.failed.append(server.name)
         if server.name == SUBJECT:
             measured = None if result.fault else statistics.median(result.idle) / 1024
             remark = result.fault.partition(":")[0]
-            text = "connections: idle HTTP/2 connection"
-            section.verdicts = [Verdict(text, IDLE_HTTP2_LIMIT_KIB, measured, " KiB", remark=remark)]
+            text = f"{kind.name}: idle {kind.noun}"
+            section.verdicts = [Verdict(text, kind.limit_kib, measured, " KiB", remark=remark)]
     gc.enable()
     return [section]
 

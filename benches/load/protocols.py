@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benches.load import client, h2load, handshakes, wrk
+from benches.load import client, h2load, handshakes, websocket, wrk
 from benches.load.certificate import certificate
 from benches.load.machine import Place
 from benches.load.scenarios import Scenario
@@ -55,6 +55,10 @@ BY_NAME = {
         lambda port, scenario, live, rounds: h2load.check(port, scenario, "https", rounds, live=live),
         lambda port, scenario, seconds, core: h2load.run(port, scenario, "https", seconds, core=core),
         tls=True,
+    ),
+    "websocket": Protocol(
+        websocket.check,
+        lambda port, scenario, seconds, core: websocket.run(port, scenario, seconds, core=core),
     ),
     "h2c": _CLEARTEXT,
     "grpc": _CLEARTEXT,

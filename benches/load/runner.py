@@ -44,11 +44,18 @@ class Sample:
     """CPU seconds of the load generator."""
     others: float
     """CPU seconds that somebody else took from the two cores."""
+    wire: int = 0
+    """As ``Load.wire``."""
 
     @property
     def cost(self) -> float:
         """Server CPU microseconds per request."""
         return self.cpu / self.requests * 1e6
+
+    @property
+    def size(self) -> float:
+        """Bytes of an answer as it came, on average."""
+        return self.wire / self.requests
 
     @property
     def noise(self) -> float:
@@ -67,6 +74,10 @@ class Result:
     @property
     def costs(self) -> list[float]:
         return [sample.cost for sample in self.samples]
+
+    @property
+    def sizes(self) -> list[float]:
+        return [sample.size for sample in self.samples]
 
     @property
     def median(self) -> float:
@@ -191,7 +202,7 @@ def turn(standing: Standing, scenario: Scenario, seconds: float, cores: machine.
     cpu = meter.spent()
     others = around.others(cpu)
     load.require_clean(standing.answer_size, scenario.connections * scenario.depth)
-    return Sample(load.requests, load.seconds, cpu, load.cpu, others)
+    return Sample(load.requests, load.seconds, cpu, load.cpu, others, load.wire)
 
 
 def quiet_turn(standing: Standing, scenario: Scenario, seconds: float, cores: machine.Cores) -> Sample:

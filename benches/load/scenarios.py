@@ -7,6 +7,8 @@ A scenario is data only. What a protocol other than HTTP/1.1 needs (another load
 from dataclasses import dataclass, replace
 from hashlib import sha256
 
+from benches.load.messages import octets, orders
+
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 
@@ -75,6 +77,8 @@ class Scenario:
     """The module of servers/ whose ASGI application every server runs; empty where each has one of its own."""
     needs: tuple[str, ...] = ()
     """Distributions of peers.txt that the application imports."""
+    messages: tuple[str, ...] | tuple[bytes, ...] = ()
+    """What a WebSocket is sent in turn to be echoed, all of one size; ``request`` is its hand-shake."""
 
 
 HELLO = answer(200, TEXT, b"Hello, World!")
@@ -357,6 +361,42 @@ GRPC = (
     ),
 )
 
+WEBSOCKET_KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+UPGRADE = (
+    ("Upgrade", "websocket"),
+    ("Connection", "Upgrade"),
+    ("Sec-WebSocket-Key", WEBSOCKET_KEY),
+    ("Sec-WebSocket-Version", "13"),
+)
+SWITCHING = Expected(frozenset({101}))
+
+
+def _echo(name: str, title: str, messages: tuple[str, ...] | tuple[bytes, ...], offer: str = "") -> Scenario:
+    """Every message comes back as it was sent. The path tells a server which kind of compression is meant."""
+    extensions = (("Sec-WebSocket-Extensions", offer),) if offer else ()
+    path = "/kept" if offer == "permessage-deflate" else "/"
+    request = Request(path, headers=(*UPGRADE, *extensions))
+    baseline = "websockets" if offer else "picows"
+    return Scenario(name, title, request, SWITCHING, protocol="websocket", baseline=baseline, messages=messages)
+
+
+WEBSOCKETS = (
+    _echo("ws-128", "WebSocket echo of 128 bytes", octets(128, 16)),
+    replace(_echo("ws-64k", "WebSocket echo of 64 KiB", octets(64 * KIB, 4)), connections=8),
+    _echo(
+        "ws-deflate",
+        "WebSocket echo of 4 KiB of JSON, each message compressed by itself",
+        orders(4 * KIB, 16),
+        "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+    ),
+    _echo(
+        "ws-deflate-kept",
+        "WebSocket echo of 4 KiB of JSON, compressed with what was sent before",
+        orders(4 * KIB, 16),
+        "permessage-deflate",
+    ),
+)
+
 WORK_TURNS = 4500
 WORK = Scenario(
     "work",
@@ -367,5 +407,5 @@ WORK = Scenario(
 )
 """For what is measured in requests a second: a load generator takes little of the machine beside it."""
 
-ALL = (*PLAIN, *TLS, *ASGI, *GRPC)
+ALL = (*PLAIN, *TLS, *ASGI, *GRPC, *WEBSOCKETS)
 BY_NAME = {scenario.name: scenario for scenario in ALL}

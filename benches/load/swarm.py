@@ -4,6 +4,7 @@ import socket
 from collections.abc import Sequence
 from typing import Self
 
+from benches.load import websocket
 from benches.load.client import DATE_SIZE, TIMEOUT, Connection, WrongAnswer
 from benches.load.scenarios import Request
 
@@ -177,3 +178,27 @@ class Http2Swarm(Swarm):
                     raise WrongAnswer(f"{body[:200]!r} instead of {self._body[:200]!r}")
         except OSError as error:
             raise WrongAnswer(f"{type(error).__name__}: {error}") from error
+
+
+class WebSocketSwarm(Swarm):
+    """The same by WebSocket: the request is the hand-shake, and what is asked is the echo of 128 bytes."""
+
+    _MESSAGE = bytes(range(128))
+
+    def _prepare(self, port: int, request: Request) -> None:
+        self._request = request
+        self._clients: dict[socket.socket, websocket.Client] = {}
+
+    def _open(self, port: int) -> socket.socket:
+        client = websocket.Client(port, self._request)
+        self._clients[client.socket] = client
+        return client.socket
+
+    def _round(self, sockets: Sequence[socket.socket]) -> None:
+        for sock in sockets:
+            self._clients[sock].require_echo(self._MESSAGE)
+
+    def close(self) -> None:
+        super().close()
+        for client in self._clients.values():
+            client.close()

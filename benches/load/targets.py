@@ -85,6 +85,24 @@ def _asgi(results: Results, scenario: str) -> list[Verdict]:
     return verdicts
 
 
+def _callbacks(results: Results, scenario: str, to: str, limit: float) -> Verdict:
+    subject = f"{SUBJECT}-callbacks"
+    ratios = paired_ratios(_costs(results, scenario, subject), _costs(results, scenario, to))
+    remark = "" if ratios else _why(results, (scenario, subject), (scenario, to))
+    return _verdict(f"{scenario}: callbacks, to {to}", limit, ratios, "×", remark)
+
+
+def _deflated(results: Results, scenario: str) -> list[Verdict]:
+    """Cheaper than websockets, and not by compressing less."""
+    ours, theirs = (results.get(scenario, {}).get(server) for server in (SUBJECT, "websockets"))
+    sizes = paired_ratios(ours.sizes, theirs.sizes) if ours and theirs else []
+    remark = "" if sizes else _why(results, (scenario, SUBJECT), (scenario, "websockets"))
+    return [
+        _ratio(results, scenario, "websockets", 0.75, "to websockets"),
+        _verdict(f"{scenario}: bytes of a message, to websockets", 1.0, sizes, "×", remark),
+    ]
+
+
 def of_scenarios(results: Results, scenarios: Sequence[str]) -> dict[str, list[Verdict]]:
     """The targets of the scenarios that were asked for, by scenario."""
     verdicts = {
@@ -110,6 +128,16 @@ def of_scenarios(results: Results, scenarios: Sequence[str]) -> dict[str, list[V
             _ratio(results, "grpc-4x32", "nginx", 1.4, "to nginx"),
         ],
         "grpc-stream": [_ratio(results, "grpc-stream", "grpc-aio", 0.1, "per message, to grpc.aio")],
+        "ws-128": [
+            _ratio(results, "ws-128", "picows", 1.1, "async for, to picows"),
+            _callbacks(results, "ws-128", "picows", 1.0),
+        ],
+        "ws-64k": [
+            _ratio(results, "ws-64k", "picows", 1.0, "async for, to picows"),
+            _callbacks(results, "ws-64k", "picows", 1.0),
+        ],
+        "ws-deflate": _deflated(results, "ws-deflate"),
+        "ws-deflate-kept": _deflated(results, "ws-deflate-kept"),
     }
     verdicts |= {scenario.name: _asgi(results, scenario.name) for scenario in ASGI}
     return {name: verdicts.get(name, []) for name in scenarios}

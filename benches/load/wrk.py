@@ -29,6 +29,8 @@ class Load:
     """99th percentile of the latency wrk saw under full load, in seconds."""
     cpu: float
     """CPU seconds wrk itself spent."""
+    wire: int = 0
+    """Bytes of the answers as they came, where a generator tells compressed ones from what is in them."""
 
     def require_clean(self, answer_size: int, in_flight: int) -> None:
         """Raise LoadFailed unless every answer was a success and of the length that was checked.

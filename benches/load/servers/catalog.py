@@ -9,7 +9,7 @@ from benches.load import peers
 from benches.load.certificate import Certificate
 from benches.load.machine import Place
 from benches.load.processes import Process
-from benches.load.scenarios import ASGI, GRPC, Scenario
+from benches.load.scenarios import ASGI, GRPC, WEBSOCKETS, Scenario
 
 APPS = Path(__file__).resolve().parent
 ROOT = APPS.parents[2]
@@ -23,6 +23,8 @@ HTTP2 = frozenset({"h2", "h2c"})
 GREETINGS = frozenset({"asgi", "asgi-browser"})
 UNARY = frozenset({"grpc-8x1", "grpc-4x32"})
 CALLS = frozenset(scenario.name for scenario in GRPC)
+ECHOES = frozenset(scenario.name for scenario in WEBSOCKETS)
+DEFLATED = frozenset({"ws-deflate", "ws-deflate-kept"})
 FIXED = GREETINGS | {"asgi-out-64k", "asgi-out-1024k"}
 """What a server of fixed bytes can answer of an application's scenarios."""
 APPLICATIONS = frozenset(scenario.name for scenario in ASGI)
@@ -151,7 +153,8 @@ def _nginx(launch: Launch) -> list[str]:
 
 def _fastnet(module: str) -> Callable[[Launch], list[str]]:
     def command(launch: Launch) -> list[str]:
-        named = "grpc_fastnet_app" if launch.scenario.protocol == "grpc" else launch.scenario.application or module
+        by_protocol = {"grpc": "grpc_fastnet_app", "websocket": "websocket_fastnet_app"}
+        named = launch.scenario.application or by_protocol.get(launch.scenario.protocol, module)
         app = f"benches.load.servers.{named}:app"
         argv = [sys.executable, "-m", "fastnet", "run", app, "--host", "127.0.0.1", "--port", str(launch.port)]
         if launch.scenario.application:
@@ -163,11 +166,11 @@ def _fastnet(module: str) -> Callable[[Launch], list[str]]:
     return command
 
 
-def _uvicorn(module: str, http: str) -> Callable[[Launch], list[str]]:
+def _uvicorn(module: str, http: str, websocket: str = "none") -> Callable[[Launch], list[str]]:
     def command(launch: Launch) -> list[str]:
         app = f"{launch.scenario.application or module}:app"
         argv = [str(peers.python()), "-m", "uvicorn", app, "--host", "127.0.0.1", "--port", str(launch.port)]
-        argv += ["--workers", "1", "--loop", "uvloop", "--http", http, "--interface", "asgi3", "--ws", "none"]
+        argv += ["--workers", "1", "--loop", "uvloop", "--http", http, "--interface", "asgi3", "--ws", websocket]
         argv += ["--no-access-log", "--log-level", "warning", "--no-server-header", "--no-proxy-headers"]
         if launch.tls is not None:
             argv += ["--ssl-certfile", str(launch.tls.cert), "--ssl-keyfile", str(launch.tls.key)]
@@ -189,8 +192,13 @@ def _granian(module: str, interface: str) -> Callable[[Launch], list[str]]:
     return command
 
 
-def _script(name: str) -> Callable[[Launch], list[str]]:
-    return lambda launch: [str(peers.python()), name, str(launch.port)]
+def _script(*named: str) -> Callable[[Launch], list[str]]:
+    return lambda launch: [str(peers.python()), *named, str(launch.port)]
+
+
+def _callbacks(launch: Launch) -> list[str]:
+    app = "benches.load.servers.websocket_fastnet_app:callbacks"
+    return [sys.executable, "-m", "fastnet", "run", app, "--host", "127.0.0.1", "--port", str(launch.port)]
 
 
 FLOOR = Server("floor", "C epoll loop", _floor, EVERY | FIXED, live=False)
@@ -198,17 +206,19 @@ FASTNET = Server(
     "fastnet",
     "fastnet",
     _fastnet("fastnet_app"),
-    EVERY | HTTPS | HTTP2 | APPLICATIONS | CALLS,
+    EVERY | HTTPS | HTTP2 | APPLICATIONS | CALLS | ECHOES,
     cwd=ROOT,
     routes=True,
     streams=True,
 )
 
+CALLBACKS = Server("fastnet-callbacks", "fastnet, callbacks", _callbacks, ECHOES, cwd=ROOT)
 PRELOADED = replace(FASTNET, title="fastnet, with grpcio imported", command=_fastnet("preloaded_app"))
 
 ALL = (
     FLOOR,
     FASTNET,
+    CALLBACKS,
     Server(
         "nginx",
         "nginx, fixed answer",
@@ -290,6 +300,41 @@ ALL = (
         _uvicorn("grpc_asgi_app", "zttp"),
         CALLS,
         needs=("protobuf", "uvicorn", "zttp", "uvloop"),
+    ),
+    Server(
+        "picows",
+        "picows on aiofastnet, uvloop",
+        _script("websocket_app.py", "picows"),
+        ECHOES - DEFLATED,
+        needs=("picows", "uvloop"),
+    ),
+    Server(
+        "websockets",
+        "websockets on uvloop",
+        _script("websocket_app.py", "websockets"),
+        ECHOES,
+        needs=("websockets", "uvloop"),
+    ),
+    Server(
+        "aiohttp-websocket",
+        "aiohttp on uvloop",
+        _script("websocket_app.py", "aiohttp"),
+        ECHOES,
+        needs=("aiohttp", "uvloop"),
+    ),
+    Server(
+        "socketify-websocket",
+        "socketify, def handlers",
+        _script("websocket_app.py", "socketify"),
+        ECHOES,
+        needs=("socketify",),
+    ),
+    Server(
+        "uvicorn-websockets",
+        "uvicorn, ASGI, websockets-sansio, uvloop",
+        _uvicorn("websocket_asgi_app", "httptools", "websockets-sansio"),
+        ECHOES,
+        needs=("uvicorn", "httptools", "uvloop", "websockets"),
     ),
 )
 
