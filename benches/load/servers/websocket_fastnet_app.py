@@ -5,7 +5,15 @@ from fastnet.websocket import PerMessageDeflate
 
 # zlib's own level, which is what the others take: what is compared is the cost of the same work.
 ALONE = PerMessageDeflate(level=6)
-KEPT = PerMessageDeflate(level=6, server_no_context_takeover=False, client_no_context_takeover=False)
+# The window and memory that websockets takes; ours are larger by default, and compress a little better for more time.
+KEPT = PerMessageDeflate(
+    level=6,
+    server_no_context_takeover=False,
+    client_no_context_takeover=False,
+    server_max_window_bits=12,
+    client_max_window_bits=12,
+    memory_level=5,
+)
 
 app = App()
 callbacks = App()
