@@ -48,6 +48,15 @@ static inline void fn_store64(void *p, uint64_t v) {
 }
 
 /* Little-endian, unlike the rest: what was put together from its lowest byte on. */
+static inline uint64_t fn_load64_le(const void *p) {
+    uint64_t v;
+    memcpy(&v, p, 8);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    v = __builtin_bswap64(v);
+#endif
+    return v;
+}
+
 static inline void fn_store64_le(void *p, uint64_t v) {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
     v = __builtin_bswap64(v);
