@@ -16,6 +16,7 @@ from fastnet_ext.exchange.errors import (
     HandlerTimeout,
     Overloaded,
     PayloadTooLarge,
+    TooManyRequests,
 )
 from fastnet_ext.exchange.request import Request
 from fastnet_ext.exchange.response import Response
@@ -129,6 +130,8 @@ def render_error(request: Request[Any], error: Exception) -> Response:
         return problem(error.status, str(error), headers={"accept": error.wanted})
     if isinstance(error, Overloaded | HandlerTimeout):
         return problem(error.status, str(error), headers={"retry-after": str(error.retry_after)})
+    if isinstance(error, TooManyRequests):
+        return problem(error.status, str(error), headers=error.headers, limit=error.limit)
     if isinstance(error, ExchangeError) and 400 <= error.status < 500:
         return problem(error.status, str(error))
     if isinstance(error, ClientDisconnect):

@@ -7,9 +7,14 @@
   * ``RequestTimeout``: the body did not arrive in time. 408.
   * ``InvalidBody``: the body is not what ``request.json()`` or ``request.text()`` was told. 400, 415 or 422.
   * ``Overloaded``: too many requests are being answered already. 503.
+  * ``TooManyRequests``: a rate limit is used up. 429.
   * ``HandlerTimeout``: the handler did not answer in time. 503.
   * ``BodyConsumed``: the handler reads a body twice, or from two places at once. 500: a mistake of ours.
 """
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
 
 __all__ = [
     "BodyConsumed",
@@ -20,6 +25,7 @@ __all__ = [
     "Overloaded",
     "PayloadTooLarge",
     "RequestTimeout",
+    "TooManyRequests",
 ]
 
 
@@ -68,6 +74,28 @@ class Overloaded(ExchangeError):
 
     def __init__(self, message: str = "too many requests are being answered; try again later") -> None:
         super().__init__(message)
+
+
+class TooManyRequests(ExchangeError):
+    """A rate limit refused the request: ``limit`` is its name.
+
+    ``retry_after`` seconds later the same request passes if no other comes; None when it never will, because it costs
+    more than is ever admitted at once. ``headers`` tell that to the peer: Retry-After (RFC 9110, 10.2.3), RateLimit and
+    RateLimit-Policy (draft-ietf-httpapi-ratelimit-headers-10).
+    """
+
+    status = 429
+
+    def __init__(
+        self, limit: str, retry_after: float | None, headers: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self.limit = limit
+        self.retry_after = retry_after
+        self.headers = dict(headers)
+        if retry_after is None:
+            super().__init__("the request costs more than is ever admitted at once")
+        else:
+            super().__init__(f"too many requests; try again in {math.ceil(retry_after)} s")
 
 
 class HandlerTimeout(ExchangeError, TimeoutError):

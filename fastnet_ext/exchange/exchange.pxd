@@ -26,6 +26,9 @@ cdef enum:
     # Path parameters of one route; more are refused at registration.
     MAX_PARAMS = 16
 
+    # Bits of an IPv6 address that stand for one client.
+    CLIENT_PREFIX = 64
+
     # Bytes of a streamed body that wait for their reader before the carrier is paused.
     BODY_HIGH_WATER = 256 * 1024
 
@@ -93,6 +96,10 @@ cdef class ConnectionInfo:
     # The peer's address as text, for logs; "-" when it has none. Made at the first call and kept.
     cdef bytes _peer_text
     cdef bytes peer_text(self)
+
+    # What the peer's address counts as where clients are counted: see `address_key`. Made at the first call and kept.
+    cdef bytes _peer_key
+    cdef bytes peer_key(self)
 
     # The proxies in front of the listener, None when it knows of none, and whether the peer is one of
     # those that are trusted: 0 or 1, -1 until somebody asks.
@@ -328,3 +335,7 @@ cdef class Exchange:
 
 
 cdef str decode_percent(const char* data, Py_ssize_t size)
+
+# What a client counts as: its IPv4 address, or the first `prefix` bits of its IPv6 address, since a client has all addresses
+# of such a network; 16 bytes, IPv4 as IPv4-mapped IPv6. Empty for what is no address.
+cdef bytes address_key(str host, unsigned prefix)

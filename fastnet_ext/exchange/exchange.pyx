@@ -2,7 +2,8 @@
 """The seam between what carries a request and what answers it; exchange.pxd is the map."""
 
 from cpython.object cimport PyObject
-from cpython.unicode cimport PyUnicode_DecodeUTF8
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport uint32_t
 from libc.string cimport memcmp, memcpy
 
@@ -12,6 +13,7 @@ from fastnet_ext.core.scan cimport hex_digit
 from fastnet_ext.exchange.limits cimport LIMIT_BODY, Limit
 from fastnet_ext.exchange.errors import ClientDisconnect, PayloadTooLarge, RequestTimeout
 from fastnet_ext.proxy.forwarded cimport Forwarded, Proxies, read_forwarded
+from fastnet_ext.proxy.networks cimport IpAddress, ip_is_v4, parse_ip
 from fastnet_ext.proxy.protocol cimport ProxyHeader
 
 
@@ -51,6 +53,14 @@ cdef class ConnectionInfo:
         if self.peer_trusted < 0:
             self.peer_trusted = self.proxies.trusted.has_peer(self.peer_name())
         return self.peer_trusted
+
+    cdef bytes peer_key(self):
+        if self._peer_key is None:
+            peer = self.peer_name()
+            # Unix sockets have paths or nothing: all of their peers are one client.
+            self._peer_key = address_key(peer[0], CLIENT_PREFIX) if isinstance(peer, tuple) and peer else b""
+        return self._peer_key
+
     cdef int over_limit(self, Limit which, double value, int cutoff) except -1:
         return 0
 
@@ -468,3 +478,19 @@ cdef str decode_percent(const char* data, Py_ssize_t size):
         return PyUnicode_DecodeUTF8(out.data, out.size, "replace")
     finally:
         buffer_free(&out)
+
+
+cdef bytes address_key(str host, unsigned prefix):
+    cdef IpAddress ip
+    cdef Py_ssize_t size = 0
+    cdef const char* text
+    cdef unsigned i
+    # Link-local peers come with their scope: fe80::1%eth0.
+    host = host.partition("%")[0] if "%" in host else host
+    text = PyUnicode_AsUTF8AndSize(host, &size)
+    if not parse_ip(text, size, &ip):
+        return b""
+    if not ip_is_v4(&ip):
+        for i in range(prefix, 128):
+            ip.bytes[i // 8] &= ~(0x80 >> i % 8)
+    return PyBytes_FromStringAndSize(<const char*>ip.bytes, 16)

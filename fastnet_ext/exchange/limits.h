@@ -30,6 +30,7 @@
     X(ADDRESS, "connections_per_address", "limit_connections_per_address", " connections", \
         "too many connections of one address are open") \
     X(IN_FLIGHT, "in_flight", "limit_in_flight or max_in_flight", " requests", "too many requests are being answered") \
+    X(RATE, "rate", "", " requests", "a rate limit is used up") \
     X(QUEUE_TIME, "queue_time", "limit_queue_time", " s", "the request waited too long for its turn") \
     X(LAG, "lag", "limit_queue_time", " s", "the event loop is behind") \
     X(MEMORY, "memory", "limit_memory", " bytes", "too much is kept in buffers")

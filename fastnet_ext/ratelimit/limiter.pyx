@@ -183,7 +183,7 @@ cdef class Limiter:
 
 
 cdef class TableLimiter(Limiter):
-    """A limiter with 64 bits of state for each key, 32 bytes of memory with all that belongs to it.
+    """A limiter with 64 bits of state for each key, and 32 to 64 bytes of memory for it.
 
     ``memory``: a writable buffer of at least ``size_for(capacity)`` bytes, aligned to 64, that begins as zeros. When
     processes share it, and agree on all arguments, the limit is one for all of them; they need one clock too.

@@ -16,6 +16,7 @@ import logging
 from fastnet_ext.core.headers cimport (
     HEADER_CONTENT_TYPE, HEADER_GRPC_ENCODING, HEADER_GRPC_TIMEOUT, Field, HeaderBlock,
 )
+from fastnet_ext.exchange.errors import TooManyRequests
 from fastnet_ext.exchange.exchange cimport BODY_STREAM, GONE_NOT, Exchange, LoopLocal
 from fastnet_ext.exchange.limits cimport CUT_CALL, LIMIT_MESSAGE
 from fastnet_ext.exchange.request cimport request_id
@@ -60,6 +61,21 @@ cdef int refuse_media_type(HttpEndpoint refusals, Exchange x) except -1:
     """415: the answer is plain HTTP, as whoever asked so speaks no gRPC."""
     cdef str got = x.head.joined(HEADER_CONTENT_TYPE)
     cdef object following = refusals.on_exception(x, UnsupportedMediaType(MEDIA_TYPES, got or ""))
+    if following is not None:
+        (<RunnerPool>x.connection.local.runners).run(refusals, x, following)
+    return 0
+
+
+cdef int refuse_call(Exchange x, HttpEndpoint refusals, GrpcEncoder encoder, Dialects dialects) except -1:
+    """Answer what the dispatcher refuses, in the call's dialect; only rate limits have a status of gRPC's."""
+    cdef object following
+    cdef bint plain = is_grpc(x.head)
+    if isinstance(x.refusal, TooManyRequests) and (plain or dialects.speaks(x)):
+        if not plain:
+            return dialects.end(x, CODE_RESOURCE_EXHAUSTED, str(x.refusal))
+        encoder.send_head(x, None, COMPRESSION_NONE)
+        return encoder.send_end(x, CODE_RESOURCE_EXHAUSTED, str(x.refusal), None)
+    following = refusals.on_exception(x, x.refusal)
     if following is not None:
         (<RunnerPool>x.connection.local.runners).run(refusals, x, following)
     return 0
@@ -125,9 +141,12 @@ cdef class GrpcEndpoint(AsyncEndpoint):
         self.encoder = GrpcEncoder()
         self.dialects = dialects or Dialects()
         self.body_mode = BODY_STREAM
+        self.takes_refusals = True
 
     cdef int start(self, Exchange x) except -1:
         cdef GrpcCall call
+        if x.refusal is not None:
+            return refuse_call(x, self.refusals, self.encoder, self.dialects)
         if not is_grpc(x.head):
             return self.dialects.start(self, x) if self.dialects.speaks(x) else refuse_media_type(self.refusals, x)
         call = self.new_call(x, self.encoder)
@@ -411,6 +430,7 @@ cdef class GrpcFallback(Endpoint):
         self.encoder = GrpcEncoder()
         self.dialects = dialects or Dialects()
         self.body_mode = BODY_STREAM
+        self.takes_refusals = True
 
     cdef int start(self, Exchange x) except -1:
         cdef GrpcEndpoint found = None
@@ -418,6 +438,8 @@ cdef class GrpcFallback(Endpoint):
         cdef int code = self.code
         cdef str details = self.details
         cdef bint plain = is_grpc(x.head)
+        if x.refusal is not None:
+            return refuse_call(x, self.refusals, self.encoder, self.dialects)
         if not plain and not self.dialects.speaks(x):
             return refuse_media_type(self.refusals, x)
         if self.find is not None and binary_fields_valid(x.head):

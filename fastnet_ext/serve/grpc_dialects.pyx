@@ -8,7 +8,7 @@ from fastnet_ext.exchange.exchange cimport Exchange
 from fastnet_ext.grpc.connect cimport ConnectFormat, connect_format
 from fastnet_ext.grpc.web cimport WebFormat, web_format
 from fastnet_ext.serve.connect cimport ConnectEncoder, Transcoder, is_connect_get, start_connect
-from fastnet_ext.serve.connect_stream cimport start_connect_stream
+from fastnet_ext.serve.connect_stream cimport StreamEncoder, start_connect_stream
 from fastnet_ext.serve.grpc cimport Dialects, GrpcEndpoint
 from fastnet_ext.serve.grpc_web cimport WebEncoder, start_web
 from fastnet_ext.serve.grpc_wire cimport COMPRESSION_NONE, AnswerEncoder
@@ -108,8 +108,14 @@ cdef class WebDialects(Dialects):
         cdef WebFormat web = self.web(x)
         cdef AnswerEncoder encoder
         cdef ConnectEncoder connect
+        cdef StreamEncoder stream
         if web != WebFormat.WEB_NONE:
             encoder = answers.text if web == WebFormat.WEB_TEXT else answers.binary
+        elif not self.unary:
+            stream = StreamEncoder.__new__(StreamEncoder)
+            stream.fields = answers.fields
+            stream.transcoder = self.transcoder if self.connect(x) == ConnectFormat.CONNECT_STREAM_JSON else None
+            encoder = stream
         else:
             connect = ConnectEncoder.__new__(ConnectEncoder)
             connect.fields = answers.fields

@@ -14,6 +14,7 @@ from libc.stdint cimport uint16_t
 
 from fastnet_ext.exchange.exchange cimport Endpoint, Exchange
 from fastnet_ext.exchange.query cimport QueryParams
+from fastnet_ext.exchange.rate_limit cimport RateLimitGuard
 from fastnet_ext.exchange.request cimport Call
 from fastnet_ext.serve.http cimport HttpEndpoint
 from fastnet_ext.serve.json cimport JsonEncoder
@@ -29,6 +30,8 @@ cdef class WebSocketEndpoint(Endpoint):
     cdef HttpEndpoint refusals          # sends the answer when the hand-shake is refused
     cdef Limits limits
     cdef readonly double ping_interval
+    cdef RateLimitGuard message_rate    # asked for each message that is received; None: there is no limit
+    cdef object warning                 # what is sent in place of closing when it refuses; None: it closes
 
     # The hand-shake: origins in lower case, None for those of our own host, empty tuple of subprotocols for none.
     cdef readonly object origins
@@ -43,6 +46,8 @@ cdef class WebSocketEndpoint(Endpoint):
     # Raises HandshakeRefused.
     cdef int check(self, Exchange x) except -1
     cdef int check_origin(self, Exchange x) except -1
+    # `message_rate` admits one more message; otherwise the peer was warned. Raises what closes the connection.
+    cdef bint admits(self, WebSocket ws) except -1
 
 
 cdef class WebSocket(Call):

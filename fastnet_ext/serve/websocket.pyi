@@ -5,6 +5,7 @@ from typing_extensions import TypeVar
 
 from fastnet_ext.exchange.exchange import Endpoint
 from fastnet_ext.exchange.query import QueryParams
+from fastnet_ext.exchange.rate_limit import RateLimitGuard
 from fastnet_ext.exchange.request import Call
 from fastnet_ext.serve.errors import HandshakeRefused as HandshakeRefused
 from fastnet_ext.serve.errors import InvalidMessage as InvalidMessage
@@ -40,6 +41,8 @@ class WebSocketEndpoint(Endpoint):
         encoder: JsonEncoder | None = None,
         decode: Callable[[str | bytes], Any] | None = None,
         encode: Callable[[Any], bytes] | None = None,
+        message_rate: RateLimitGuard | None = None,
+        warning: str | bytes | None = None,
     ) -> None: ...
 
 class HandlerRun(AsyncEndpoint): ...

@@ -55,6 +55,7 @@ cdef enum:
     NORMAL_CLOSURE = 1000
     GOING_AWAY = 1001
     SERVER_ERROR = 1011
+    TRY_AGAIN_LATER = 1013      # of IANA's registry
 
 
 # --- the hand-shake
@@ -69,15 +70,19 @@ cdef class WebSocketEndpoint(Endpoint):
     preference. ``compression``: what is agreed on with clients that offer permessage-deflate, True for the
     defaults, False for nothing. ``max_message`` in bytes. ``ping_interval``: seconds of silence after which the peer is
     pinged; it is left when it is silent through two pings. 0 is never, below 0 what the listener says.
-    ``decode(message)`` and ``encode(value)`` stand between messages and typed values.
+    ``message_rate`` is asked for each message that is received: what it refuses closes with 1013, or is dropped and
+    answered by ``warning``, text or bytes. ``decode(message)`` and ``encode(value)`` stand between messages and typed
+    values.
     """
 
     def __init__(
         self, CallPlan plan, HttpEndpoint refusals not None, *, origins=None, subprotocols=(),
         compression=False, max_message=1024 * 1024, double ping_interval=-1, JsonEncoder encoder=None, decode=None,
-        encode=None,
+        encode=None, RateLimitGuard message_rate=None, warning=None,
     ):
         self.body_mode = BODY_STREAM
+        self.message_rate = message_rate
+        self.warning = warning
         self.plan = plan
         self.refusals = refusals
         # Messages that may be larger may come in more pieces: down to 64 bytes each.
@@ -116,6 +121,17 @@ cdef class WebSocketEndpoint(Endpoint):
             if not driver.handler_done:
                 driver.task = runner.task
         return 0
+
+    cdef bint admits(self, WebSocket ws) except -1:
+        cdef object refusal = self.message_rate.take(ws.x, TRY_AGAIN_LATER)
+        if refusal is None:
+            return True
+        if self.warning is None:
+            raise InvalidMessage(str(refusal), code=TRY_AGAIN_LATER)
+        # A peer that reads nothing is not sent more and more warnings.
+        if not ws.driver.congested:
+            ws.send(self.warning)
+        return False
 
     cdef int check(self, Exchange x) except -1:
         cdef const char* why = NULL
@@ -309,9 +325,16 @@ cdef class Receive:
                 raise RuntimeError("on_message takes the messages of this WebSocket")
             if not driver.accepted:
                 ws._open()
-        if driver.count:
-            self._stop_timer()
+        while driver.count:
             message = driver.take(ws.x)
+            if ws.endpoint.message_rate is not None:
+                try:
+                    if not ws.endpoint.admits(ws):
+                        continue
+                except Exception:
+                    self._stop_timer()
+                    raise
+            self._stop_timer()
             if self.convert is not None:
                 message = self.convert(message)
                 raise StopIteration(message)

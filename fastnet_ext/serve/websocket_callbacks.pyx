@@ -96,6 +96,8 @@ cdef class Callbacks(Sink):
         # A stalled loop is asked for it.
         local.starting = x
         try:
+            if endpoint.message_rate is not None and not endpoint.admits(self.ws):
+                return 0
             if endpoint.decode is not None:
                 message = endpoint.decode(message)
             endpoint.on_message(self.ws, message)
