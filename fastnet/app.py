@@ -18,6 +18,7 @@ from fastnet.grpc.server import GrpcServer
 from fastnet.http.errors import HTTPException, render_error
 from fastnet.lifespan import Lifespan, LifespanT
 from fastnet.middleware import Middleware
+from fastnet.ratelimit.limits import Concurrency, RateLimit
 from fastnet.routing import Registration, ResolvedRoute, Routes
 from fastnet.server import Config, Server, run
 from fastnet.state import State
@@ -110,6 +111,8 @@ class App(Routes):
         self._endpoints: dict[tuple[Registration, str], Endpoint] = {}
         self._serving = False
         self._prepared: Dispatcher | None = None
+        # What was registered anywhere, once it is built, in an order that is the same in every process.
+        self.rate_limits: tuple[RateLimit, ...] = ()
         self._ready = True
         self._shutting_down = False
         self._state_observers: list[Callable[[], None]] = []
@@ -337,6 +340,7 @@ class App(Routes):
             return engine_route(self, None, with_middleware(plain_endpoint(self, handler), middleware), handler)
 
         self._serving = True
+        self.rate_limits = self._all_rate_limits()
         return Dispatcher(
             table,
             not_found=fallback(fallbacks.not_found),
@@ -346,6 +350,14 @@ class App(Routes):
             refusals=plain_endpoint(self, fallbacks.not_found),
             grpc_not_found=None if self._grpc is None else self._grpc.fallback_route(),
         )
+
+    def _all_rate_limits(self) -> tuple[RateLimit, ...]:
+        found: list[RateLimit | Concurrency] = [*self._limits]
+        for route in self.routes:
+            found += [*route.limits, *route.options.get("message_limit", ())]
+        if self._grpc is not None:
+            found += self._grpc.limits
+        return tuple(dict.fromkeys(one for one in found if isinstance(one, RateLimit)))
 
     def _admit(self, route: ResolvedRoute) -> None:
         self._endpoint(route)

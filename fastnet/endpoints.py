@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args, get_origin
 from fastnet.asgi.mount import UNLIMITED, build_mount_endpoint
 from fastnet.handlers import build_plan
 from fastnet.http.errors import HTTPException
+from fastnet.ratelimit.limits import guards_of
 from fastnet.routing import WEBSOCKET, ResolvedRoute
 from fastnet.websocket.endpoint import build_callback_endpoint, build_websocket_endpoint
 from fastnet_ext.exchange.exchange import Endpoint, Route
@@ -96,14 +97,17 @@ def plain_endpoint(app: App, handler: Callable[[Request[Any]], Response]) -> Htt
 def engine_route(app: App, route: ResolvedRoute | None, endpoint: Endpoint, handler: Any = None) -> Route:
     """The engine's Route; ``route`` is None for what answers when no route fits."""
     if route is None:
+        guards = (*guards_of(app._limits), *app.guards)
         return Route(
-            endpoint, handler=handler, guards=app.guards, on_error=app.answer_error, app=app, max_body=app.max_body
+            endpoint, handler=handler, guards=guards, on_error=app.answer_error, app=app, max_body=app.max_body
         )
     limit = route.options.get("max_in_flight")
+    # Rates first: who is over one must not wait for a turn.
+    guards = (*guards_of(route.limits), *app.guards)
     times = {name: _least(name, route.options.get(name)) for name in ("timeout", "timeout_body", "rate_body")}
     return Route(
         endpoint,
-        guards=app.guards if limit is None else (*app.guards, InFlightLimit(limit)),
+        guards=guards if limit is None else (*guards, InFlightLimit(limit)),
         path=route.path,
         methods=route.methods,
         param_names=param_names(route.path),

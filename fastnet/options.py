@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
+from fastnet.ratelimit.limits import AnyLimit
 from fastnet_ext.websocket.extensions import PerMessageDeflate
 
 __all__ = ["RouteOptions", "WebSocketOptions"]
@@ -16,6 +17,7 @@ class RouteOptions(TypedDict, total=False):
     * ``inline``: the ``def`` handler is quick: it runs on the event loop, not in a thread.
     * ``max_body``: the largest request body in bytes; above it 413. The app's.
     * ``max_in_flight``: how many requests are answered at once; above it they wait for their turn, then 503.
+    * ``limit``: a rate limit, or several: ``"10/second"``, ``RateLimit(...)``, ``Concurrency(...)``; above a rate 429.
     * ``timeout``: seconds until the answer begins; then 503. The listener's ``timeout_handler``; 0: no limit.
     * ``timeout_body``, ``rate_body``: seconds of silence in a request's body, and its bytes a second; then
       408. The listener's; 0: no limit.
@@ -29,6 +31,7 @@ class RouteOptions(TypedDict, total=False):
     inline: bool
     max_body: int
     max_in_flight: int
+    limit: AnyLimit | Sequence[AnyLimit]
     timeout: float
     timeout_body: float
     rate_body: float
@@ -51,6 +54,9 @@ class WebSocketOptions(TypedDict, total=False):
     * ``ping_interval``: seconds of silence after which the peer is pinged, and left when it is silent through two
       pings. The listener's ``keepalive_websocket``; 0: never.
     * ``max_in_flight``: how many connections of this route may be open at once; above it 503.
+    * ``limit``: of the connections that are opened, a rate limit or several; above a rate 429.
+    * ``message_limit``: of the messages that clients send, a rate limit or several; above it the connection is closed
+      with 1013, or where there is a ``message_warning``, text or bytes, that is sent, and the message dropped.
     * ``name``: for listings; the function's.
     * ``dependencies``: ``Depends(...)`` that run before the handler, their results dropped.
     """
@@ -61,5 +67,8 @@ class WebSocketOptions(TypedDict, total=False):
     max_message: int
     ping_interval: float
     max_in_flight: int
+    limit: AnyLimit | Sequence[AnyLimit]
+    message_limit: AnyLimit | Sequence[AnyLimit]
+    message_warning: str | bytes
     name: str
     dependencies: Sequence[Any]

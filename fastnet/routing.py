@@ -7,13 +7,15 @@ cannot work is refused by the decorator or the ``include`` that makes it so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar, Unpack, overload
 
 from fastnet.asgi.mount import Mount, MountOptions
 from fastnet.asgi.types import AsgiApp
 from fastnet.middleware import Middleware, MiddlewareT, check_middleware
 from fastnet.options import RouteOptions, WebSocketOptions
+from fastnet.ratelimit.limits import Concurrency, LimitOptions, RateLimit, limits_of
+from fastnet.ratelimit.rates import Rate
 from fastnet.signatures import locate, name_of
 from fastnet_ext.routing.paths import RouteConflict, RouteSyntaxError, parse_path
 
@@ -36,6 +38,8 @@ EVERY_METHOD = "*"
 # The pattern of a path: what is left when its parameters lose their names.
 Pattern = tuple[tuple[str, bytes, bytes], ...]
 
+_Limits = tuple[RateLimit | Concurrency, ...]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Registration:
@@ -56,6 +60,7 @@ class ResolvedRoute:
     path: str
     middleware: tuple[Middleware, ...] = ()
     dependencies: tuple[Any, ...] = ()
+    limits: tuple[RateLimit | Concurrency, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -107,6 +112,7 @@ class Routes:
         self._registrations: list[Registration] = []
         self._inclusions: list[_Inclusion] = []
         self._middleware: list[Middleware] = []
+        self._limits: list[RateLimit | Concurrency] = []
         self._dependencies = tuple(dependencies)
         # Where this was included, and the routes that answer below it by pattern and method.
         self._parents: list[tuple[Routes, _Inclusion]] = []
@@ -185,7 +191,7 @@ class Routes:
         callbacks = [options[name] for name in ("on_message", "on_open") if options.get(name) is not None]
         if not callbacks:
             return self._decorator("websocket", path, (WEBSOCKET,), options)
-        self._register(Registration("websocket callbacks", path, (WEBSOCKET,), callbacks[0], options))
+        self._register(Registration("websocket callbacks", path, (WEBSOCKET,), callbacks[0], _with_limits(options)))
         return None
 
     def sse(self, path: str, *, methods: Iterable[str] = ("GET",), **options: Any) -> Callable[[HandlerT], HandlerT]:
@@ -198,6 +204,24 @@ class Routes:
         self._refuse_when_serving()
         self._middleware.append(function)
         return function
+
+    def limit(
+        self, rate: str | Rate | RateLimit | Concurrency, **options: Unpack[LimitOptions]
+    ) -> RateLimit | Concurrency:
+        """Limit the requests of every handler below, together: ``app.limit("100/second", burst=200, key=client_ip)``.
+
+        Returns the limit, which may be registered elsewhere too; see ``RateLimit`` for the options. Several are
+        asked in their order, outer ones first. Raises ``ValueError`` for a rate that is none.
+        """
+        self._refuse_when_serving()
+        if isinstance(rate, (RateLimit, Concurrency)):
+            if options:
+                raise TypeError(f"{', '.join(options)}: options of a limit are given where it is made")
+            limit = rate
+        else:
+            limit = RateLimit(rate, **options)
+        self._limits.append(limit)
+        return limit
 
     def mount(self, path: str, application: AsgiApp, **options: Unpack[MountOptions]) -> None:
         """Let an ASGI application answer everything below ``path`` that no route of ours does.
@@ -215,7 +239,8 @@ class Routes:
             raise RouteSyntaxError(path, "a path starts with a slash")
         mount = Mount(application, options.get("lifespan", "auto"))
         place = path.rstrip("/") + "/{rest:path}"
-        self._register(Registration("asgi", place, (EVERY_METHOD,), application, {**options, "mount": mount}))
+        told = {**_with_limits(options), "mount": mount}
+        self._register(Registration("asgi", place, (EVERY_METHOD,), application, told))
 
     # --- routers
 
@@ -241,20 +266,22 @@ class Routes:
         if any(place is router for place, _ in self._places()):
             raise ValueError("a router cannot include itself, neither directly nor through others")
         inclusion = _Inclusion(router, prefix.rstrip("/"), tuple(middleware), tuple(dependencies))
-        self._claim(list(self._resolve_inclusion(inclusion, (), ())))
+        self._claim(list(self._resolve_inclusion(inclusion, (), (), ())))
         self._inclusions.append(inclusion)
         router._parents.append((self, inclusion))
 
     @property
     def routes(self) -> list[ResolvedRoute]:
         """Every route, with its whole path, those of included routers after our own."""
-        return list(self._resolve((), ()))
+        return list(self._resolve((), (), ()))
 
     # --- how it works
 
     def _decorator(
         self, kind: str, path: str, methods: tuple[str, ...], options: Mapping[str, Any]
     ) -> Callable[[HandlerT], HandlerT]:
+        options = _with_limits(options)
+
         def register(handler: HandlerT) -> HandlerT:
             self._register(Registration(kind, path, methods, handler, options))
             return handler
@@ -305,24 +332,34 @@ class Routes:
     def _own_dependencies(self, registration: Registration) -> tuple[Any, ...]:
         return (*self._dependencies, *registration.options.get("dependencies", ()))
 
-    def _resolve(self, middleware: tuple[Middleware, ...], dependencies: tuple[Any, ...]) -> Iterator[ResolvedRoute]:
+    def _resolve(
+        self, middleware: tuple[Middleware, ...], dependencies: tuple[Any, ...], limits: _Limits
+    ) -> Iterator[ResolvedRoute]:
         middleware = (*middleware, *self._middleware)
+        limits = (*limits, *self._limits)
         for registration in self._registrations:
             yield ResolvedRoute(
-                registration, registration.path, middleware, (*dependencies, *self._own_dependencies(registration))
+                registration,
+                registration.path,
+                middleware,
+                (*dependencies, *self._own_dependencies(registration)),
+                (*limits, *registration.options.get("limit", ())),
             )
         for inclusion in self._inclusions:
-            yield from self._resolve_inclusion(inclusion, middleware, dependencies)
+            yield from self._resolve_inclusion(inclusion, middleware, dependencies, limits)
 
     def _resolve_inclusion(
-        self, inclusion: _Inclusion, middleware: tuple[Middleware, ...], dependencies: tuple[Any, ...]
+        self,
+        inclusion: _Inclusion,
+        middleware: tuple[Middleware, ...],
+        dependencies: tuple[Any, ...],
+        limits: _Limits,
     ) -> Iterator[ResolvedRoute]:
         router = inclusion.router
         for route in router._resolve(
-            (*middleware, *inclusion.middleware), (*dependencies, *self._dependencies, *inclusion.dependencies)
+            (*middleware, *inclusion.middleware), (*dependencies, *self._dependencies, *inclusion.dependencies), limits
         ):
-            path = inclusion.prefix + router.prefix + route.path
-            yield ResolvedRoute(route.registration, path, route.middleware, route.dependencies)
+            yield replace(route, path=inclusion.prefix + router.prefix + route.path)
 
 
 class Router(Routes):
@@ -341,6 +378,12 @@ class Router(Routes):
 
 
 _Chain = tuple[tuple[Routes, _Inclusion], ...]
+
+
+def _with_limits(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with limits made of their rates, once: wherever a route is included, they count together."""
+    made = {name: limits_of(options[name]) for name in ("limit", "message_limit") if name in options}
+    return {**options, **made}
 
 
 def _wrapped(route: ResolvedRoute, chain: _Chain) -> ResolvedRoute:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 from fastnet.asgi.lifespan import AsgiLifespan, LifespanMode
 from fastnet.asgi.types import AsgiApp
 from fastnet.asgi.wrapped import respond_with
+from fastnet.ratelimit.limits import AnyLimit
 from fastnet_ext.exchange.request import Request
 from fastnet_ext.exchange.response import Response
 from fastnet_ext.serve.asgi import AsgiEndpoint
@@ -49,7 +50,7 @@ class MountOptions(TypedDict, total=False):
     * ``max_body``: the largest request body in bytes; above it 413. None, the default: the application decides.
     * ``max_message``: the largest WebSocket message in bytes; 16 MiB.
     * ``compression``: permessage-deflate on its WebSockets, as of a WebSocket route; True.
-    * ``max_in_flight``, ``timeout``, ``timeout_body``, ``rate_body``: as of any route.
+    * ``max_in_flight``, ``limit``, ``timeout``, ``timeout_body``, ``rate_body``: as of any route.
     """
 
     lifespan: LifespanMode
@@ -57,6 +58,7 @@ class MountOptions(TypedDict, total=False):
     max_message: int
     compression: bool | PerMessageDeflate
     max_in_flight: int
+    limit: AnyLimit | Sequence[AnyLimit]
     timeout: float
     timeout_body: float
     rate_body: float

@@ -14,6 +14,7 @@ from fastnet.grpc.json_form import transcoder_for
 from fastnet.grpc.pools import find_service, protobuf
 from fastnet.handlers import build_plan
 from fastnet.http.errors import HTTPException
+from fastnet.ratelimit.limits import Concurrency, RateLimit
 from fastnet.signatures import HandlerError, kind_of
 from fastnet_ext.exchange.request import Request
 from fastnet_ext.exchange.response import Response
@@ -78,6 +79,7 @@ class Method:
     plain: bool = False
     inline: bool = False
     max_message: int = MAX_MESSAGE
+    limits: tuple[RateLimit | Concurrency, ...] = ()
 
     def bound(self, handler: Callable[..., Any]) -> Method:
         """The same method with its handler, which is checked. Raises HandlerError."""

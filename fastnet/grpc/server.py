@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from types import MethodType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, TypeVar
 
 from fastnet.endpoints import plain_endpoint
 from fastnet.grpc.cors import Cors
@@ -28,6 +28,7 @@ from fastnet.grpc.methods import (
 )
 from fastnet.grpc.pools import HEALTH, REFLECTION
 from fastnet.grpc.reflection import Reflection
+from fastnet.ratelimit.limits import AnyLimit, Concurrency, RateLimit, guards_of, limits_of
 from fastnet.signatures import locate, name_of
 from fastnet_ext.exchange.exchange import Route
 from fastnet_ext.serve.grpc import GrpcEndpoint
@@ -44,6 +45,9 @@ ServiceT = TypeVar("ServiceT")
 MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
 # What the routing table takes: methods, path, route.
+# What the option ``limit`` takes.
+Limits: TypeAlias = AnyLimit | Iterable[AnyLimit] | None
+
 Entry = tuple[tuple[str, ...], str, Route]
 
 _POST = ("POST",)
@@ -84,26 +88,32 @@ class GrpcServer:
 
     # --- registration
 
-    def service(self, name: str, *, max_message: int = MAX_MESSAGE) -> Callable[[type[ServiceT]], type[ServiceT]]:
+    def service(
+        self, name: str, *, max_message: int = MAX_MESSAGE, limit: Limits = None
+    ) -> Callable[[type[ServiceT]], type[ServiceT]]:
         """Serve a class: ``@app.grpc.service("greeter.Greeter")``. Returns the class unchanged.
 
         ``name`` is package and service as in the .proto file, whose ``_pb2`` module must be imported
         before: ``LookupError`` otherwise. Methods that the class lacks answer UNIMPLEMENTED. The class is
         called once, without arguments, when the application starts. ``max_message``: bytes of a
-        request message; above it RESOURCE_EXHAUSTED.
+        request message; above it RESOURCE_EXHAUSTED. ``limit``: a rate limit of the calls of all methods together,
+        or several; above it RESOURCE_EXHAUSTED too.
         """
+        limits = limits_of(limit)
 
         def register(cls: type[ServiceT]) -> type[ServiceT]:
             if not inspect.isclass(cls):
                 raise TypeError(f"service decorates a class, not {cls!r}; app.grpc.add takes an instance")
             _check_no_arguments(cls)
-            self._add_methods(name, cls, max_message)
+            self._add_methods(name, cls, max_message, limits)
             self._classes[name] = cls
             return cls
 
         return register
 
-    def add(self, servicer: Any, name: str | None = None, *, max_message: int = MAX_MESSAGE) -> None:
+    def add(
+        self, servicer: Any, name: str | None = None, *, max_message: int = MAX_MESSAGE, limit: Limits = None
+    ) -> None:
         """Serve an instance: ``app.grpc.add(Greeter(database))``.
 
         ``name`` is package and service; without it, the class says it by an attribute ``service_name``,
@@ -113,8 +123,12 @@ class GrpcServer:
             raise TypeError("add takes an instance; app.grpc.service(name) decorates a class")
         name = name or getattr(servicer, "service_name", None)
         if name is not None:
-            self._add_methods(name, servicer, max_message)
+            self._add_methods(name, servicer, max_message, limits_of(limit))
             return
+        if limit is not None:
+            raise TypeError(
+                "add needs the name of the service for its limit: add(servicer, 'package.Service', limit=…)"
+            )
         register = _generated_registration(type(servicer))
         if register is None:
             raise TypeError(
@@ -124,7 +138,7 @@ class GrpcServer:
         register(servicer, self)
 
     def method(
-        self, path: str, *, inline: bool = False, max_message: int = MAX_MESSAGE
+        self, path: str, *, inline: bool = False, max_message: int = MAX_MESSAGE, limit: Limits = None
     ) -> Callable[[MethodT], MethodT]:
         """Serve one function: ``@app.grpc.method("/greeter.Greeter/SayHello")``. Returns it unchanged.
 
@@ -132,13 +146,14 @@ class GrpcServer:
         ``LookupError`` when the .proto file of the method is not known; see ``service``.
         """
         service, name = _split(path)
+        limits = limits_of(limit)
 
         def register(function: MethodT) -> MethodT:
             known = described(service)
             if name not in known:
                 raise LookupError(f"service {service} has no method {name!r}, only {', '.join(known)}")
             method = known[name].bound(function)
-            self._register(replace(method, inline=inline, max_message=max_message), function)
+            self._register(replace(method, inline=inline, max_message=max_message, limits=limits), function)
             return function
 
         return register
@@ -216,6 +231,11 @@ class GrpcServer:
         """The paths of all methods, in the order of registration: "/greeter.Greeter/SayHello"."""
         return tuple(self._methods)
 
+    @property
+    def limits(self) -> list[RateLimit | Concurrency]:
+        """The limits of all methods."""
+        return [limit for method in self._methods.values() for limit in method.limits]
+
     def entries(self) -> list[Entry]:
         """The routes of all methods, for the routing table; makes the instances of decorated classes.
 
@@ -231,7 +251,8 @@ class GrpcServer:
                 method = method.bound(getattr(instances[service], name))
             methods = ("GET", "POST") if safe(path) else _POST
             endpoint = self._endpoints[path] = endpoint_for(self._app, method, self._answers, self._chain_of(path))
-            entries.append((methods, path, self._route(path, endpoint, method.handler, methods=methods)))
+            route = self._route(path, endpoint, method.handler, methods=methods, limits=method.limits)
+            entries.append((methods, path, route))
         patterns = [f"/{service}/{{method}}" for service in self._services()]
         entries += [(_POST, path, self.fallback_route(path)) for path in patterns]
         if self._cors is not None:
@@ -259,10 +280,12 @@ class GrpcServer:
         handler: Any,
         params: tuple[str, ...] = (),
         methods: tuple[str, ...] = _POST,
+        limits: tuple[RateLimit | Concurrency, ...] = (),
     ) -> Route:
         app = self._app
         return Route(
             endpoint,
+            guards=guards_of((*app._limits, *limits)),
             path=path,
             methods=methods,
             param_names=params,
@@ -294,7 +317,9 @@ class GrpcServer:
         """The full names of all services, in the order of registration."""
         return list(dict.fromkeys(_split(path)[0] for path in self._methods))
 
-    def _add_methods(self, service: str, holder: Any, max_message: int) -> None:
+    def _add_methods(
+        self, service: str, holder: Any, max_message: int, limits: tuple[RateLimit | Concurrency, ...] = ()
+    ) -> None:
         """Register the methods that a class or an instance has."""
         known = described(service)
         mine = {name: method for name, method in known.items() if callable(getattr(holder, name, None))}
@@ -307,7 +332,9 @@ class GrpcServer:
                 checked = method.bound(MethodType(source, holder))
             else:
                 checked = method.bound(source)
-            self._register(replace(checked, max_message=max_message), source, late=inspect.isclass(holder))
+            self._register(
+                replace(checked, max_message=max_message, limits=limits), source, late=inspect.isclass(holder)
+            )
 
     def _register(self, method: Method, source: Any, *, late: bool = False) -> None:
         """Take note of a method; ``late``: its handler is an instance's, and that is not there yet."""

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["Page", "Slot", "State", "Vitals"]
+__all__ = ["Page", "Slot", "State", "Vitals", "memory_file"]
 
 LINE: Final = 64
 SLOTS: Final = 1024
@@ -106,7 +106,7 @@ class Page:
 
     def __init__(self, descriptor: int | None = None) -> None:
         if descriptor is None:
-            descriptor = _memory_file(SLOTS * LINE)
+            descriptor = memory_file("fastnet-workers", SLOTS * LINE)
         self.descriptor = descriptor
         self._memory = mmap.mmap(descriptor, SLOTS * LINE)
 
@@ -129,9 +129,10 @@ class Page:
                 yield slot.vitals
 
 
-def _memory_file(size: int) -> int:
+def memory_file(name: str, size: int) -> int:
+    """The descriptor of a file of zeros that is nowhere but in memory; ``name`` is for those who look into /proc."""
     if sys.platform == "linux":
-        descriptor = os.memfd_create("fastnet-workers")
+        descriptor = os.memfd_create(name)
     else:
         with tempfile.TemporaryFile() as file:
             descriptor = os.dup(file.fileno())

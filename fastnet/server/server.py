@@ -23,6 +23,7 @@ from .config import Config, ConfigError, Listener
 from .heartbeat import State, Vitals
 from .limits import service_of, sweep_interval
 from .listeners import Listening, Place, url_of
+from .shared import SharedMemory
 from .threads import HANDLERS
 from .tls import TlsContexts, make_contexts
 
@@ -50,7 +51,8 @@ class Server:
 
     A worker is given the sockets of its place, by the listeners' names; otherwise the server makes its own.
     ``contexts`` are the TLS contexts by the listeners' names, ``workers`` what the supervisor knows of all workers,
-    ``number`` which one of them this is, for its logs, ``relay`` what carries what hubs say to the others.
+    ``number`` which one of them this is, for its logs, ``relay`` what carries what hubs say to the others, ``shared``
+    the memory in which all of them count rate limits.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Server:
         workers: Iterable[Vitals] = (),
         number: int | None = None,
         relay: Relay | None = None,
+        shared: SharedMemory | None = None,
     ) -> None:
         self.app = app
         self.config = config if config is not None else Config()
@@ -71,6 +74,7 @@ class Server:
         self.workers = workers
         self.number = number
         self.relay = relay
+        self._shared = shared
         self._given = sockets
         self._contexts = contexts
         self._listening: Listening | None = None
@@ -163,6 +167,9 @@ class Server:
         assert self._access is not None
         if app not in self._dispatchers:
             self._dispatchers[app] = app.build()
+            if self._shared is not None and app is self.app:
+                for number, limit in enumerate(app.rate_limits):
+                    limit.share(self._shared, number)
         tls = self._contexts[listener.name]
         observers = self._access.observers(listener)
         return service_of(self._dispatchers[app], listener, tls, observers, trace=self.config.debug)

@@ -29,6 +29,7 @@ from .mailbox import Mailbox
 from .reloader import Watcher, check_watcher, is_configuration
 from .replacing import RETRY, Replacements
 from .server import Contexts, Server, contexts_of
+from .shared import SharedMemory
 from .signals import SignalPipe
 from .stuck import StuckWatch
 from .systemd import notify, watchdog_interval
@@ -66,6 +67,7 @@ class Supervisor:
         self.config = config
         self.posts: list[Post] = []
         self.page: Page
+        self.shared: SharedMemory
         self.listening = Listening()
         self.contexts: Contexts
         self._children: dict[int, Child] = {}
@@ -111,6 +113,8 @@ class Supervisor:
         given = Handover.taken()
         workers = given.workers(config) if given else config.workers
         self.page = Page(given.page if given else None)
+        # Anew with new code: its limits may be others.
+        self.shared = SharedMemory()
         self.contexts = contexts_of(config)
         self.listening = Listening.open(
             config.listeners,
@@ -390,14 +394,21 @@ class Supervisor:
         place = self.listening.of(number, count)
         self.listening.keep(place)
         faulthandler.enable()
-        config, contexts, page = self.config, self.contexts, self.page
+        config, contexts, page, shared = self.config, self.contexts, self.page, self.shared
         number_logs(number)
         return work(
             self.source,
             config,
             worker,
             lambda app: Server(
-                app, config, sockets=place, contexts=contexts, workers=page, number=number, relay=worker.relay
+                app,
+                config,
+                sockets=place,
+                contexts=contexts,
+                workers=page,
+                number=number,
+                relay=worker.relay,
+                shared=shared,
             ),
         )
 

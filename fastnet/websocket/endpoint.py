@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args, get_origin
 
 from fastnet.handlers import Description, HandlerError, build_plan
 from fastnet.options import WebSocketOptions
+from fastnet.ratelimit.limits import Concurrency, RateLimit, limits_of
 from fastnet.routing import ResolvedRoute
 from fastnet.signatures import kind_of, parameters_of
 from fastnet.websocket.messages import Decode, decoder_of
+from fastnet_ext.exchange.rate_limit import RateLimitGuard
 from fastnet_ext.routing.paths import param_names
 from fastnet_ext.serve.http import HttpEndpoint
 from fastnet_ext.serve.plan import MISSING, Argument, CallPlan, ProtocolArgument
@@ -109,6 +111,8 @@ def _common(app: App, options: Mapping[str, Any]) -> dict[str, Any]:
         "max_message": max_message,
         "ping_interval": ping_interval,
         "encoder": app.json,
+        "message_rate": _message_guard(options),
+        "warning": options.get("message_warning"),
     }
 
 
@@ -118,6 +122,14 @@ def _refusals(app: App) -> HttpEndpoint:
 
 def _admit() -> None:
     """The ``on_open`` of routes that have none."""
+
+
+def _message_guard(options: Mapping[str, Any]) -> RateLimitGuard | None:
+    """What is asked for each message that comes in. Raises ``TypeError`` for limits that are no rates."""
+    limits = limits_of(options.get("message_limit"))
+    if any(isinstance(limit, Concurrency) for limit in limits):
+        raise TypeError("message_limit takes rates: a Concurrency limits requests in flight")
+    return RateLimitGuard([limit.engine for limit in limits if isinstance(limit, RateLimit)]) if limits else None
 
 
 def _websocket_argument(name: str, annotation: Any) -> Argument:
