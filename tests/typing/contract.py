@@ -12,8 +12,9 @@ import greeter_pb2_grpc as pb_grpc
 import grpc.aio
 import msgspec
 
-from fastnet import App, CallNext, Depends, Header, HTTPException, Request, Response, Router, WebSocket
+from fastnet import App, Call, CallNext, Depends, Header, HTTPException, Request, Response, Router, WebSocket
 from fastnet.grpc import GrpcServer, InterceptedCall, Metadatum, Next, Peer, ServicerContext
+from fastnet.ratelimit import Concurrency, RateLimit, api_key, client_ip
 from fastnet.websocket import Member
 
 app = App()
@@ -232,3 +233,23 @@ def context_of() -> ServicerContext:
 
 def blocking() -> None:
     app.run(port=8000)
+
+
+# --- rate limits
+
+app.limit("100/second", burst=200, key=client_ip)
+
+
+def user_of(call: Call) -> str | None:
+    return call.headers.get("x-user")
+
+
+@app.get("/search", limit=[RateLimit("10/minute", key=api_key(), cost=lambda call: 2), Concurrency(5), "1000/day"])
+async def search() -> str:
+    return ""
+
+
+@app.websocket("/limited", limit="1/second", message_limit=RateLimit("10/second", key=user_of))
+async def limited(ws: WebSocket) -> None:
+    async for message in ws:
+        await ws.send(message)
