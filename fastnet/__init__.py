@@ -1,4 +1,4 @@
-"""fastnet: HTTP/1.1, HTTP/2, WebSocket and gRPC on one port, by typed handlers on a compiled engine."""
+"""fastnet: HTTP/1.1, HTTP/2, WebSocket, event streams and gRPC on one port, by typed handlers on a compiled engine."""
 
 from fastnet._version import __version__
 from fastnet.app import App
@@ -6,6 +6,7 @@ from fastnet.http.errors import ClientDisconnect, HTTPException, PayloadTooLarge
 from fastnet.middleware import CallNext, Middleware
 from fastnet.params import Body, Cookie, Depends, Header, Path, Query
 from fastnet.routing import Router
+from fastnet.sse import EventStream, LastEventId, ServerSentEvent
 from fastnet.state import State
 from fastnet.websocket import WebSocket, WebSocketDisconnect
 from fastnet_ext.exchange.query import QueryParams
@@ -32,11 +33,13 @@ __all__ = [
     "ClientDisconnect",
     "Cookie",
     "Depends",
+    "EventStream",
     "HTMLResponse",
     "HTTPException",
     "Header",
     "Headers",
     "JSONResponse",
+    "LastEventId",
     "Middleware",
     "MutableHeaders",
     "Path",
@@ -49,6 +52,7 @@ __all__ = [
     "RequestValidationError",
     "Response",
     "Router",
+    "ServerSentEvent",
     "State",
     "Stream",
     "StreamingResponse",

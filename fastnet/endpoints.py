@@ -11,6 +11,7 @@ from fastnet.handlers import build_plan
 from fastnet.http.errors import HTTPException
 from fastnet.ratelimit.limits import guards_of
 from fastnet.routing import WEBSOCKET, ResolvedRoute
+from fastnet.sse.endpoint import build_sse_endpoint
 from fastnet.websocket.endpoint import build_callback_endpoint, build_websocket_endpoint
 from fastnet_ext.exchange.exchange import Endpoint, Route
 from fastnet_ext.exchange.guards import InFlightLimit
@@ -74,6 +75,7 @@ def _stream_type(returned: Any) -> str | None:
 BUILDERS: Final = MappingProxyType[str, EndpointBuilder](
     {
         "http": http_endpoint,
+        "sse": build_sse_endpoint,
         "websocket": build_websocket_endpoint,
         "websocket callbacks": build_callback_endpoint,
         "asgi": build_mount_endpoint,

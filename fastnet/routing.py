@@ -195,7 +195,10 @@ class Routes:
         return None
 
     def sse(self, path: str, *, methods: Iterable[str] = ("GET",), **options: Any) -> Callable[[HandlerT], HandlerT]:
-        """Answer ``path`` with server-sent events, which the handler yields."""
+        """Answer ``path`` with server-sent events, which the handler, a generator, yields: see ``SseOptions``.
+
+        Each is a ``ServerSentEvent``, a str (its data) or a value (its data as JSON).
+        """
         return self._decorator("sse", path, _methods(methods), options)
 
     def middleware(self, function: MiddlewareT) -> MiddlewareT:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from benches.load import (
     broadcast,
+    events,
     latency,
     load,
     machine,
@@ -35,6 +36,7 @@ KINDS = (
     "latency",
     "sockets",
     "broadcast",
+    "events",
     "switches",
     "workers",
     "restart",
@@ -99,6 +101,7 @@ def _measure(options: argparse.Namespace, cores: machine.Cores) -> list[Section]
         "sockets": lambda: memory.run_idle(memory.WEBSOCKET, options.servers, plan, quick=quick),
         "latency": lambda: latency.run(options.servers, plan, quick=quick),
         "broadcast": lambda: broadcast.run(plan, quick=quick),
+        "events": lambda: events.run(plan, quick=quick),
         "switches": lambda: switches.run(replace(plan, seconds=1), quick=quick),
         "workers": lambda: workers.run(plan, quick=quick),
         "restart": lambda: restart.run(plan, quick=quick),

@@ -7,6 +7,7 @@ from fastnet_ext.exchange.exchange cimport BODY_STREAM, Exchange
 from fastnet_ext.net.connection cimport Connection
 from fastnet_ext.net.loop_state cimport LoopState
 from fastnet_ext.serve.dispatch cimport Dispatcher
+from fastnet_ext.serve.events cimport EventResponder
 
 
 cdef int look_at_answer(
@@ -14,6 +15,8 @@ cdef int look_at_answer(
 ) except -1:
     cdef double seconds
     if x.status or x.gone or x.ended:
+        if type(x.responder) is EventResponder and x.status and not x.gone and not x.ended:
+            return (<EventResponder>x.responder).look(x, state.now)
         return 0
     if x.waits_for is None and (not x.started or x.body_mode == BODY_STREAM):
         return 0

@@ -16,6 +16,7 @@ from fastnet_ext.exchange.exchange cimport (
 from fastnet_ext.exchange.head cimport ResponseHead, status_has_body
 from fastnet_ext.exchange.request cimport request_of
 from fastnet_ext.exchange.response cimport Response, Stream, content_type_of
+from fastnet_ext.serve.events cimport EventStream, send_events
 from fastnet_ext.serve.json cimport JsonEncoder
 from fastnet_ext.serve.plan cimport CallPlan
 from fastnet_ext.serve.runner cimport AsyncEndpoint, CancelTask, Runner, RunnerPool, context_for
@@ -182,6 +183,8 @@ cdef class HttpEndpoint(AsyncEndpoint):
 
     cdef object answer_response(self, Exchange x, Response response):
         cdef ResponseHead head = response.head()
+        if isinstance(response, EventStream) and response.chunks is not None:
+            return events_of(self, x, <EventStream>response, head)
         if response.chunks is not None:
             return send_stream(self, x, response.chunks, head, response if isinstance(response, Stream) else None)
         self.answer_bytes(x, head, response.content)
@@ -289,6 +292,16 @@ async def send_stream(HttpEndpoint endpoint, Exchange x, iterable, ResponseHead 
         if hasattr(source, "aclose"):
             await source.aclose()
     return None
+
+
+cdef object events_of(HttpEndpoint endpoint, Exchange x, EventStream response, ResponseHead head):
+    """The coroutine that sends a stream of events."""
+    cdef object source = response.chunks
+    if not hasattr(type(source), "__aiter__"):
+        source = iterate_in_threads(iter(source), x)
+    if response.subscribe is not None:
+        source = response.subscribe(request_of(x), source)
+    return send_events(x, response, source, endpoint.encoder, head)
 
 
 async def iterate_in_threads(iterator, Exchange x):

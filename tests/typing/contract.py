@@ -12,7 +12,21 @@ import greeter_pb2_grpc as pb_grpc
 import grpc.aio
 import msgspec
 
-from fastnet import App, Call, CallNext, Depends, Header, HTTPException, Request, Response, Router, WebSocket
+from fastnet import (
+    App,
+    Call,
+    CallNext,
+    Depends,
+    EventStream,
+    Header,
+    HTTPException,
+    LastEventId,
+    Request,
+    Response,
+    Router,
+    ServerSentEvent,
+    WebSocket,
+)
 from fastnet.grpc import GrpcServer, InterceptedCall, Metadatum, Next, Peer, ServicerContext
 from fastnet.ratelimit import Concurrency, RateLimit, api_key, client_ip
 from fastnet.websocket import Member
@@ -123,6 +137,24 @@ app.websocket("/out", on_open=on_open)
 @hub.on_join
 def joined(room: str, member: Member) -> None:
     assert_type(hub.members(room), list[Member])
+# --- server-sent events
+
+
+@app.sse("/ticks")
+async def ticks() -> AsyncIterator[ServerSentEvent]:
+    yield ServerSentEvent({"n": 1}, event="tick", id="1")
+
+
+@app.sse("/rooms/{room}", methods=["GET", "POST"], heartbeat=5, retry=1000, replay=100)
+async def room_events(room: str, last: LastEventId) -> AsyncIterator[User | str]:
+    assert_type(last, str)
+    yield User(room)
+    yield "text"
+
+
+@app.get("/events")
+async def events() -> EventStream:
+    return EventStream(ticks(), heartbeat=0)
 
 
 # --- gRPC
@@ -218,6 +250,7 @@ async def main() -> None:
     assert_type(await read_user(3, verbose=True), dict[str, object])
     assert_type(await create_user(User("Ada"), token="t"), User)
     assert_type(report(), AsyncIterator[str])
+    assert_type(ticks(), AsyncIterator[ServerSentEvent])
     assert_type(read_item(id=1), list[User])
     assert_type(lifespan(app), AsyncIterator[None])
     assert_type(Greeter(), Greeter)
