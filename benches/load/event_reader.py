@@ -32,20 +32,26 @@ class Client:
         data = self._tail + self.sock.recv(1 << 16)
         if data == self._tail:
             raise ConnectionError("a stream ended")
-        if not self.events and b"\n\n" in data.replace(b"\r\n", b"\n").partition(b"\n\n")[2]:
-            self._look(data)
+        if not self.events and not self._look(data):
+            self._tail = data
+            return
         self.events += data.count(MARK)
         # Less than a mark, so that none is counted twice.
         self._tail = data[-len(MARK) + 1 :]
 
     @staticmethod
-    def _look(data: bytes) -> None:
+    def _look(data: bytes) -> bool:
+        """Whether the first event is there; it must be right."""
         head, _, body = data.partition(b"\r\n\r\n")
+        # A chunk's size is a field without a name that counts to the parser.
+        events = EventParser().feed(body)
+        if not events:
+            return False
         assert head.startswith(b"HTTP/1.1 200 "), head
         assert b"content-type: text/event-stream" in head.lower(), head
-        # A chunk's size is a field without a name to the parser.
-        (event, *_) = EventParser().feed(body)
+        event = events[0]
         assert (event.event, event.id, json.loads(event.data)) == ("tick", "0", {"n": 0, "text": "hello, world"}), event
+        return True
 
 
 def main(port: int, count: int) -> None:

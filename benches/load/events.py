@@ -16,7 +16,7 @@ from benches.load.servers.catalog import APPS, ROOT
 
 CLIENTS = 1000
 RATE = 10
-LEAST = 0.8
+LEAST = 0.5
 """The share of its events that a turn must have brought: a server that falls behind costs less."""
 LIMIT = 1 / 3
 

@@ -134,8 +134,8 @@ class StreamLog:
         finally:
             self.over = True
             self._wake()
-            if hasattr(source, "aclose"):
-                await source.aclose()
+            if (aclose := getattr(source, "aclose", None)) is not None:
+                await aclose()
 
     def close(self) -> None:
         """End the source."""
