@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 from fastnet.ratelimit.limits import AnyLimit
 from fastnet_ext.websocket.extensions import PerMessageDeflate
 
-__all__ = ["RouteOptions", "WebSocketOptions"]
+__all__ = ["RouteOptions", "SseOptions", "WebSocketOptions"]
 
 
 class RouteOptions(TypedDict, total=False):
@@ -38,6 +38,34 @@ class RouteOptions(TypedDict, total=False):
     cancel_on_disconnect: bool
     dependencies: Sequence[Any]
     media_type: str
+
+
+class SseOptions(TypedDict, total=False):
+    """What a route of events may be told, besides its path and methods.
+
+    * ``heartbeat``: seconds of silence after which a comment is sent, 15 by default; 0: none.
+    * ``retry``: milliseconds that a client waits before it reconnects, said when a stream begins.
+    * ``replay``: keep so many of the latest events of each stream, one for each path with its parameters. Its
+      clients share one generator, and a client that reconnects gets what it missed.
+    * ``linger``: with ``replay``, seconds that a stream goes on without a client, 60 by default.
+    * ``max_idle_streams``: with ``replay``, how many streams go on without a client, 1,000 by default; above it
+      the one that lost its last client first ends.
+    * ``name``, ``dependencies``, ``max_body``, ``max_in_flight``, ``timeout``, ``timeout_body``, ``rate_body``: as
+      other routes have them.
+    """
+
+    heartbeat: float
+    retry: int
+    replay: int
+    linger: float
+    max_idle_streams: int
+    name: str
+    dependencies: Sequence[Any]
+    max_body: int
+    max_in_flight: int
+    timeout: float
+    timeout_body: float
+    rate_body: float
 
 
 class WebSocketOptions(TypedDict, total=False):

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, Unpack, overload
 from fastnet.asgi.mount import Mount, MountOptions
 from fastnet.asgi.types import AsgiApp
 from fastnet.middleware import Middleware, MiddlewareT, check_middleware
-from fastnet.options import RouteOptions, WebSocketOptions
+from fastnet.options import RouteOptions, SseOptions, WebSocketOptions
 from fastnet.ratelimit.limits import Concurrency, LimitOptions, RateLimit, limits_of
 from fastnet.ratelimit.rates import Rate
 from fastnet.signatures import locate, name_of
@@ -194,7 +194,9 @@ class Routes:
         self._register(Registration("websocket callbacks", path, (WEBSOCKET,), callbacks[0], _with_limits(options)))
         return None
 
-    def sse(self, path: str, *, methods: Iterable[str] = ("GET",), **options: Any) -> Callable[[HandlerT], HandlerT]:
+    def sse(
+        self, path: str, *, methods: Iterable[str] = ("GET",), **options: Unpack[SseOptions]
+    ) -> Callable[[HandlerT], HandlerT]:
         """Answer ``path`` with server-sent events, which the handler, a generator, yields: see ``SseOptions``.
 
         Each is a ``ServerSentEvent``, a str (its data) or a value (its data as JSON).

@@ -3,7 +3,8 @@
 Handlers under ``app.sse`` yield events; others return an ``EventStream``.
 """
 
-from fastnet.sse.endpoint import LastEventId, SseOptions
+from fastnet.options import SseOptions
+from fastnet.sse.endpoint import LastEventId
 from fastnet_ext.serve.events import EventStream, ServerSentEvent
 
 __all__ = ["EventStream", "LastEventId", "ServerSentEvent", "SseOptions"]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from fastnet.handlers import HandlerError, build_plan
+from fastnet.options import SseOptions
 from fastnet.params import Depends
 from fastnet.routing import ResolvedRoute
 from fastnet.signatures import kind_of
@@ -18,7 +18,7 @@ from fastnet_ext.serve.http import HttpEndpoint
 if TYPE_CHECKING:
     from fastnet.app import App
 
-__all__ = ["LastEventId", "SseOptions", "build_sse_endpoint"]
+__all__ = ["LastEventId", "build_sse_endpoint"]
 
 HEARTBEAT: Final = 15.0
 LINGER: Final = 60.0
@@ -26,34 +26,6 @@ MAX_IDLE_STREAMS: Final = 1000
 
 LastEventId = Annotated[str, Depends(last_event_id_of, inline=True)]
 """A handler's parameter of this type is what the client says in ``Last-Event-ID``, "" when it says nothing."""
-
-
-class SseOptions(TypedDict, total=False):
-    """What a route of events may be told, besides its path and methods.
-
-    * ``heartbeat``: seconds of silence after which a comment is sent, 15 by default; 0: none.
-    * ``retry``: milliseconds that a client waits before it reconnects, said when a stream begins.
-    * ``replay``: keep so many of the latest events of each stream, one for each path with its parameters. Its
-      clients share one generator, and a client that reconnects gets what it missed.
-    * ``linger``: with ``replay``, seconds that a stream goes on without a client, 60 by default.
-    * ``max_idle_streams``: with ``replay``, how many streams go on without a client, 1,000 by default; above it
-      the one that lost its last client first ends.
-    * ``name``, ``dependencies``, ``max_body``, ``max_in_flight``, ``timeout``, ``timeout_body``, ``rate_body``: as
-      other routes have them.
-    """
-
-    heartbeat: float
-    retry: int
-    replay: int
-    linger: float
-    max_idle_streams: int
-    name: str
-    dependencies: Sequence[Any]
-    max_body: int
-    max_in_flight: int
-    timeout: float
-    timeout_body: float
-    rate_body: float
 
 
 def build_sse_endpoint(app: App, route: ResolvedRoute) -> HttpEndpoint:

@@ -3,70 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import subprocess
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from fastnet import App, HTMLResponse, LastEventId, ServerSentEvent
-from tests.wire.live import live, until
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-START = 60.0  # seconds that a browser on a busy machine may take
-
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+from tests.browser import browsing
+from tests.wire.live import live
 
 PAGE = """<!doctype html><meta charset="utf-8"><script>
 const seen = [], source = new EventSource("%s");
+let closed = false;
 function report(event) {
+  if (closed) return;
   seen.push([event.type, event.data, event.lastEventId]);
   if (seen.length == %d) {
     source.close();
-    fetch("/report", {method: "POST", headers: {"content-type": "application/json"}, body: JSON.stringify(seen)});
+    closed = true;
   }
 }
 for (const name of ["message", "tick", "größe"]) source.addEventListener(name, report);
 </script>"""
 
 
-@contextmanager
-def browser(url: str, profile: Path) -> Iterator[None]:
-    """Chromium on a page, without a window; ended with the block."""
-    assert CHROMIUM is not None
-    process = subprocess.Popen(
-        [
-            *(CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"),
-            *("--disable-background-networking", "--no-proxy-server", f"--user-data-dir={profile}", url),
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
 def watched(app: App, path: str, count: int, profile: Path) -> list[list[str]]:
     """The first ``count`` events that a page sees: type, data, lastEventId."""
-    reports: list[list[list[str]]] = []
 
     @app.get("/page")
     async def page() -> HTMLResponse:
         return HTMLResponse(PAGE % (path, count))
 
-    @app.post("/report")
-    async def report(seen: list[list[str]]) -> None:
-        reports.append(seen)
-
-    with live(app) as server, browser(f"http://127.0.0.1:{server.port}/page", profile):
-        until(lambda: bool(reports), START)
-    return reports[0]
+    with live(app) as server, browsing(profile) as browser:
+        found: list[list[str]] = browser.open(f"http://127.0.0.1:{server.port}/page").until("closed && seen")
+    return found
 
 
 def test_what_the_encoder_writes(tmp_path: Path) -> None:

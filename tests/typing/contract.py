@@ -137,6 +137,8 @@ app.websocket("/out", on_open=on_open)
 @hub.on_join
 def joined(room: str, member: Member) -> None:
     assert_type(hub.members(room), list[Member])
+
+
 # --- server-sent events
 
 
