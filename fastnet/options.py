@@ -50,8 +50,8 @@ class SseOptions(TypedDict, total=False):
     * ``linger``: with ``replay``, seconds that a stream goes on without a client, 60 by default.
     * ``max_idle_streams``: with ``replay``, how many streams go on without a client, 1,000 by default; above it
       the one that lost its last client first ends.
-    * ``name``, ``dependencies``, ``max_body``, ``max_in_flight``, ``timeout``, ``timeout_body``, ``rate_body``: as
-      other routes have them.
+    * ``name``, ``dependencies``, ``max_body``, ``max_in_flight``, ``limit``, ``timeout``, ``timeout_body``,
+      ``rate_body``: as other routes have them.
     """
 
     heartbeat: float
@@ -63,6 +63,7 @@ class SseOptions(TypedDict, total=False):
     dependencies: Sequence[Any]
     max_body: int
     max_in_flight: int
+    limit: AnyLimit | Sequence[AnyLimit]
     timeout: float
     timeout_body: float
     rate_body: float

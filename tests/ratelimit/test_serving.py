@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -232,3 +233,14 @@ def test_concurrency_is_a_limit_of_requests_in_flight() -> None:
     with live(app) as server:
         assert statuses(server, 3) == [200, 200, 200]
     assert repr(limit) == "<Concurrency <InFlightLimit 0 of 1, 0 waiting>>"
+
+
+def test_a_route_of_events_is_limited() -> None:
+    app = App()
+
+    @app.sse("/events", limit="1" + HOUR)
+    async def events() -> AsyncIterator[str]:
+        yield "one"
+
+    with live(app) as server:
+        assert statuses(server, 2, "/events") == [200, 429]
