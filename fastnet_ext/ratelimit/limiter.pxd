@@ -110,7 +110,8 @@ cdef class Limiter:
     cdef uint64_t secret[2]
 
     cdef int set_up(self, count, period, most, capacity, when_full, secret) except -1
-    cdef int check_time(self, uint64_t now, uint64_t cost) except -1
+    # Raises for a time or a cost that cannot be.
+    cdef int reject(self, uint64_t now, uint64_t cost) except -1
     cdef uint64_t hash_of(self, object key) except? 0
     # What is made of a hash. `cost` is at least 1, `now` below LATEST.
     cdef int hit_hash(self, uint64_t hash, uint64_t now, uint64_t cost, Outcome* outcome) noexcept

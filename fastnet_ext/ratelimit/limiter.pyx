@@ -71,6 +71,27 @@ cdef class Decision:
         )
 
 
+# Functions, for calls that are no look-ups in a table of methods: a hit is a few dozen nanoseconds.
+
+cdef inline int check(Limiter limiter, uint64_t now, uint64_t cost) except -1:
+    if limiter.ready and now < LATEST and cost:
+        return 0
+    return limiter.reject(now, cost)
+
+
+cdef inline uint64_t hash_with(const uint64_t* secret, object key) except? 0:
+    cdef Py_ssize_t size = 0
+    cdef const char* data
+    if type(key) is str and PyUnicode_IS_COMPACT_ASCII(key):
+        return siphash(secret, PyUnicode_DATA(key), PyUnicode_GET_LENGTH(key))
+    if isinstance(key, str):
+        data = PyUnicode_AsUTF8AndSize(key, &size)
+        return siphash(secret, data, size)
+    if isinstance(key, bytes):
+        return siphash(secret, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
+    raise TypeError(f"a key is str or bytes, not {type(key).__name__}")
+
+
 cdef class Limiter:
     """What all limiters can: ``hit``, ``decide``, ``peek`` and ``give_back``, each for a key and a time.
 
@@ -111,26 +132,15 @@ cdef class Limiter:
         memcpy(self.secret, PyBytes_AS_STRING(word), 16)
         return 0
 
-    cdef int check_time(self, uint64_t now, uint64_t cost) except -1:
+    cdef int reject(self, uint64_t now, uint64_t cost) except -1:
         if not self.ready:
             raise TypeError("this limiter was not set up")
         if now >= LATEST:
             raise ValueError(f"a time of {now} ns: it is below 2**57, as those of time.monotonic_ns() are")
-        if cost < 1:
-            raise ValueError("a cost is at least 1")
-        return 0
+        raise ValueError("a cost is at least 1")
 
     cdef uint64_t hash_of(self, object key) except? 0:
-        cdef Py_ssize_t size = 0
-        cdef const char* data
-        if type(key) is str and PyUnicode_IS_COMPACT_ASCII(key):
-            return siphash(self.secret, PyUnicode_DATA(key), PyUnicode_GET_LENGTH(key))
-        if isinstance(key, str):
-            data = PyUnicode_AsUTF8AndSize(key, &size)
-            return siphash(self.secret, data, size)
-        if isinstance(key, bytes):
-            return siphash(self.secret, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))
-        raise TypeError(f"a key is str or bytes, not {type(key).__name__}")
+        return hash_with(self.secret, key)
 
     cdef int hit_hash(self, uint64_t hash, uint64_t now, uint64_t cost, Outcome* outcome) noexcept:
         outcome.verdict = NEVER
@@ -146,28 +156,28 @@ cdef class Limiter:
     def hit(self, key, uint64_t now, uint64_t cost=1):
         """Whether a request of ``key`` is admitted at ``now``; if so, its cost is taken, otherwise nothing is."""
         cdef Outcome outcome
-        self.check_time(now, cost)
-        self.hit_hash(self.hash_of(key), now, cost, &outcome)
+        check(self, now, cost)
+        self.hit_hash(hash_with(self.secret, key), now, cost, &outcome)
         return outcome.verdict == ADMIT
 
     def decide(self, key, uint64_t now, uint64_t cost=1):
         """The same, with all that there is to say about it: a ``Decision``."""
         cdef Decision decision = Decision.__new__(Decision)
-        self.check_time(now, cost)
-        self.hit_hash(self.hash_of(key), now, cost, &decision.outcome)
+        check(self, now, cost)
+        self.hit_hash(hash_with(self.secret, key), now, cost, &decision.outcome)
         return decision
 
     def peek(self, key, uint64_t now, uint64_t cost=1):
         """What ``decide`` would say; nothing is taken."""
         cdef Decision decision = Decision.__new__(Decision)
-        self.check_time(now, cost)
-        self.peek_hash(self.hash_of(key), now, cost, &decision.outcome)
+        check(self, now, cost)
+        self.peek_hash(hash_with(self.secret, key), now, cost, &decision.outcome)
         return decision
 
     def give_back(self, key, uint64_t now, uint64_t cost=1):
         """Undo what ``hit`` took a moment ago: another limit refused the request."""
-        self.check_time(now, cost)
-        self.give_back_hash(self.hash_of(key), now, cost)
+        check(self, now, cost)
+        self.give_back_hash(hash_with(self.secret, key), now, cost)
 
     @property
     def period(self):
