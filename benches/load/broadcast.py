@@ -73,6 +73,9 @@ def _verdict(target: str, limit: float, over: list[float], under: list[float]) -
 def _argv(name: str, port: int) -> list[str]:
     if name == "floor":
         return [str(peers.compiled("broadcast.c")), str(port), str(SIZE)]
+    if name == "websockets":
+        peers.require(name)
+        return [str(peers.python()), str(APP), name, str(port)]
     return [sys.executable, str(APP), name, str(port)]
 
 

@@ -77,7 +77,7 @@ class Scenario:
     """The module of servers/ whose ASGI application every server runs; empty where each has one of its own."""
     needs: tuple[str, ...] = ()
     """Distributions of peers.txt that the application imports."""
-    messages: tuple[str, ...] | tuple[bytes, ...] = ()
+    messages: tuple[str | bytes, ...] = ()
     """What a WebSocket is sent in turn to be echoed, all of one size; ``request`` is its hand-shake."""
 
 
@@ -371,7 +371,7 @@ UPGRADE = (
 SWITCHING = Expected(frozenset({101}))
 
 
-def _echo(name: str, title: str, messages: tuple[str, ...] | tuple[bytes, ...], offer: str = "") -> Scenario:
+def _echo(name: str, title: str, messages: tuple[str | bytes, ...], offer: str = "") -> Scenario:
     """Every message comes back as it was sent. The path tells a server which kind of compression is meant."""
     extensions = (("Sec-WebSocket-Extensions", offer),) if offer else ()
     path = "/kept" if offer == "permessage-deflate" else "/"

@@ -193,7 +193,7 @@ MODES = {
 @pytest.mark.parametrize("mode", MODES)
 def test_deflate_echoes_json(benchmark: Any, mode: str) -> None:
     agreement = accept("permessage-deflate; client_max_window_bits", MODES[mode])
-    client, server = (Connection(role, deflate=agreement) for role in ("client", "server"))  # type: ignore[arg-type]
+    client, server = (Connection(role, deflate=agreement) for role in ("client", "server"))
     pieces = []
     for message in RECORDS:
         client.send_text(message)
