@@ -53,9 +53,9 @@ class Sample:
         return self.cpu / self.requests * 1e6
 
     @property
-    def size(self) -> float:
-        """Bytes of an answer as it came, on average."""
-        return self.wire / self.requests
+    def size(self) -> int:
+        """Bytes of an answer as it came, on average; whole ones, since a turn ends anywhere in a round of messages."""
+        return round(self.wire / self.requests)
 
     @property
     def noise(self) -> float:
@@ -76,7 +76,7 @@ class Result:
         return [sample.cost for sample in self.samples]
 
     @property
-    def sizes(self) -> list[float]:
+    def sizes(self) -> list[int]:
         return [sample.size for sample in self.samples]
 
     @property
