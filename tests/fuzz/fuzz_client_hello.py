@@ -10,7 +10,7 @@ import random
 import sys
 
 from fastnet_ext.tls.client_hello import offered_protocols
-from tests.fuzz.harness import Inputs, changed, corpus_of, main, pieces, seeds
+from tests.fuzz.harness import corpus_of, main, mutations, pieces
 from tests.tls.hellos import EMPTY, NAME, alpn, extension, hello, records
 
 CORPUS = corpus_of("client_hello")
@@ -49,12 +49,7 @@ def check(data: bytes, rng: random.Random) -> None:
             assert b"".join(bytes([len(name)]) + name for name in whole) in data
 
 
-def inputs(seed: int) -> Inputs:
-    """Endless mutations of the corpus, the same for the same seed."""
-    rng = random.Random(seed)
-    contents = [content for _, content in seeds(CORPUS)]
-    while True:
-        yield changed(rng, rng.choice(contents), contents, lambda rng: rng.choice(PIECES), longest=LONGEST), rng
+inputs = mutations(CORPUS, lambda rng: rng.choice(PIECES), longest=LONGEST)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from fastnet_ext.grpc import fields
 from fastnet_ext.grpc.framing import MessageReader, frame
-from tests.fuzz.harness import Inputs, changed, corpus_of, main, seeds
+from tests.fuzz.harness import corpus_of, main, mutations
 
 CORPUS = corpus_of("grpc_framing")
 LONGEST = 2048
@@ -91,12 +91,7 @@ def insert(rng: random.Random) -> bytes:
     return rng.choice(PIECES)
 
 
-def inputs(seed: int) -> Inputs:
-    """Endless mutations of the corpus, the same for the same seed."""
-    rng = random.Random(seed)
-    contents = [content for _, content in seeds(CORPUS)]
-    while True:
-        yield changed(rng, rng.choice(contents), contents, insert, longest=LONGEST), rng
+inputs = mutations(CORPUS, insert, longest=LONGEST)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import random
 import sys
 
 from fastnet_ext.http1.reader import Limits
-from tests.fuzz.harness import Inputs, changed, corpus_of, main, pieces, seeds
+from tests.fuzz.harness import corpus_of, main, mutations, pieces
 from tests.http1.reading import Outcome, agree, bytewise, read
 
 CORPUS = corpus_of("http1")
@@ -89,12 +89,7 @@ def insert(rng: random.Random) -> bytes:
     return rng.choice(PIECES)
 
 
-def inputs(seed: int) -> Inputs:
-    """Endless mutations of the corpus, the same for the same seed."""
-    rng = random.Random(seed)
-    contents = [content for _, content in seeds(CORPUS)]
-    while True:
-        yield changed(rng, rng.choice(contents), contents, insert, longest=LONGEST), rng
+inputs = mutations(CORPUS, insert, longest=LONGEST)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import sys
 
 from fastnet_ext.proxy.forwarded import Proxies, clean_prefix, forwarded_of
 from fastnet_ext.proxy.protocol import ProxyHeader, read_header
-from tests.fuzz.harness import Inputs, changed, corpus_of, main, pieces, seeds
+from tests.fuzz.harness import corpus_of, main, mutations, pieces
 from tests.proxy.headers import SIGNATURE, checked, inet, tls, tlv, v2
 
 CORPUS = corpus_of("proxy")
@@ -78,12 +78,7 @@ def check(data: bytes, rng: random.Random) -> None:
 KINDS = (b"proto", b"host", b"port", b"prefix")
 
 
-def inputs(seed: int) -> Inputs:
-    """Endless mutations of the corpus, the same for the same seed."""
-    rng = random.Random(seed)
-    contents = [content for _, content in seeds(CORPUS)]
-    while True:
-        yield changed(rng, rng.choice(contents), contents, lambda rng: rng.choice(PIECES), longest=LONGEST), rng
+inputs = mutations(CORPUS, lambda rng: rng.choice(PIECES), longest=LONGEST)
 
 
 if __name__ == "__main__":

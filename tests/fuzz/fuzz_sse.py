@@ -11,7 +11,7 @@ import sys
 
 from fastnet_ext.sse.encoder import encode_event
 from fastnet_ext.sse.parser import EventParser, ServerEvent
-from tests.fuzz.harness import Inputs, changed, corpus_of, main, pieces, seeds
+from tests.fuzz.harness import corpus_of, main, mutations, pieces
 
 CORPUS = corpus_of("sse")
 LONGEST = 4096
@@ -48,12 +48,7 @@ def insert(rng: random.Random) -> bytes:
     return rng.choice(PIECES)
 
 
-def inputs(seed: int) -> Inputs:
-    """Endless mutations of the corpus, the same for the same seed."""
-    rng = random.Random(seed)
-    contents = [content for _, content in seeds(CORPUS)]
-    while True:
-        yield changed(rng, rng.choice(contents), contents, insert, longest=LONGEST), rng
+inputs = mutations(CORPUS, insert, longest=LONGEST)
 
 
 if __name__ == "__main__":

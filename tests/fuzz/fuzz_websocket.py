@@ -15,7 +15,7 @@ import zlib
 from fastnet_ext.websocket.connection import Connection
 from fastnet_ext.websocket.extensions import DeflateAgreement, PerMessageDeflate, accept
 from fastnet_ext.websocket.session import Limits
-from tests.fuzz.harness import Inputs, changed, corpus_of, main, seeds
+from tests.fuzz.harness import corpus_of, main, mutations
 from tests.websocket.wire import CLOSE, KEY, PONG, Outcome, Role, frame, parse, receive
 
 CORPUS = corpus_of("websocket")
@@ -126,12 +126,7 @@ def insert(rng: random.Random) -> bytes:
     return rng.choice(PIECES)
 
 
-def inputs(seed: int) -> Inputs:
-    """Endless mutations of the corpus, the same for the same seed."""
-    rng = random.Random(seed)
-    contents = [content for _, content in seeds(CORPUS)]
-    while True:
-        yield changed(rng, rng.choice(contents), contents, insert, longest=LONGEST), rng
+inputs = mutations(CORPUS, insert, longest=LONGEST)
 
 
 if __name__ == "__main__":

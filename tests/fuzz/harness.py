@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-__all__ = ["Inputs", "changed", "corpus_of", "main", "pieces", "seeds"]
+__all__ = ["Inputs", "changed", "corpus_of", "main", "mutations", "pieces", "seeds"]
 
 Inputs = Iterator[tuple[bytes, random.Random]]
 
@@ -61,6 +61,18 @@ def changed(
             case 6:
                 data = data[:at]
     return data[:longest]
+
+
+def mutations(corpus: Path, insert: Callable[[random.Random], bytes], *, longest: int) -> Callable[[int], Inputs]:
+    """The ``inputs`` of most fuzzers: endless mutations of the corpus."""
+
+    def inputs(seed: int) -> Inputs:
+        rng = random.Random(seed)
+        contents = [content for _, content in seeds(corpus)]
+        while True:
+            yield changed(rng, rng.choice(contents), contents, insert, longest=longest), rng
+
+    return inputs
 
 
 def pieces(rng: random.Random, data: bytes) -> list[bytes]:
