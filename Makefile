@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 # STRICT=1 (CI): a test that is skipped because something is not installed is a failure.
 STRICT ?=
 FUZZ_SECONDS ?= 60
-# Tests run in a process per core, a file at a time.
-PARALLEL ?= -n auto --dist loadfile
+# Tests run in three processes, a file at a time: much of their time is waiting.
+PARALLEL ?= -n 3 --dist loadfile
 SOAK_CONNECTIONS ?= 10000
 SOAK_SECONDS ?= 60
 
