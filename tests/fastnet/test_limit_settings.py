@@ -10,7 +10,7 @@ import pytest
 
 from fastnet import App
 from fastnet.cli.flags import Parser, add_flags, flag_of, told_by_flags
-from fastnet.options import RouteOptions, WebSocketOptions
+from fastnet.options import RouteOptions, SseOptions, WebSocketOptions
 from fastnet.server import limits
 from fastnet.server.config import LISTENER_SETTINGS, SETTINGS, Config, ConfigError, Setting
 from tests.architecture.limits_page import PAGE, rows_of
@@ -127,7 +127,7 @@ def test_the_page_names_the_options_of_routes() -> None:
     """docs/limits.md and the options that routes take tell the same."""
     page = PAGE.read_text(encoding="utf-8")
     named = set(re.findall(r"`(\w+)=` of a route", page))
-    known = {name for name in RouteOptions.__annotations__ if name.startswith(("max_", "timeout", "rate_"))}
-    known |= {name for name in WebSocketOptions.__annotations__ if name.startswith(("max_", "ping_"))}
-    assert named == known
+    bounding = ("max_", "timeout", "rate_", "ping_", "linger", "replay", "message_limit")
+    options = (RouteOptions, SseOptions, WebSocketOptions)
+    assert named == {name for told in options for name in told.__annotations__ if name.startswith(bounding)}
     assert len(rows_of(page)) > 40
