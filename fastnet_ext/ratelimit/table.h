@@ -15,6 +15,11 @@
  *               3. tag: old -> key's, state: CLAIM(key) -> state with the first request in it.
  *               Whoever finds a claim of its own key goes on with step 2 itself. Two slots never get the same key:
  *               each claims before it looks, so of two at least one sees the other's claim or what became of it.
+ *               Claims are numbered: one that was dropped and made again meanwhile is not the one that was seen.
+ *
+ * Not closed yet: a process may stand still between its last look at a claim and its change of the tag. When the claim is
+ * dropped meanwhile, and the slot is taken by the very key that had it before, that key's count gets the other's tag. Both
+ * words would have to be swapped as one.
  */
 #ifndef FASTNET_RATELIMIT_TABLE_H
 #define FASTNET_RATELIMIT_TABLE_H
@@ -26,6 +31,8 @@
 
 #define FN_WAYS 8
 #define FN_CLAIM ((uint64_t)1 << 63)
+/* A claim's number, in place of bits of the hash that say in which set the key is in all but small tables. */
+#define FN_CLAIM_NUMBER ((uint64_t)0xffff)
 #define FN_NOBODY UINT64_MAX
 
 typedef struct {
@@ -41,7 +48,8 @@ typedef struct {
 typedef struct {
     uint64_t evicted;   /* keys that lost what they had used, to make room */
     uint64_t full;      /* requests of keys that found no place */
-    uint64_t unused[6];
+    uint64_t claims;    /* how many were made: the next one's number */
+    uint64_t unused[5];
 } fn_table_head;
 
 typedef struct {
@@ -102,6 +110,9 @@ static inline fn_slot *fn_find(const fn_places *at, uint64_t *state) {
     return NULL;
 }
 
+/* What every claim of a key has, whatever its number. */
+static inline uint64_t fn_claim_of(const fn_places *at) { return FN_CLAIM | (at->tag >> 1 & ~FN_CLAIM_NUMBER); }
+
 /* How much would be lost with a state: 0 nothing, FN_NOBODY what may not be lost. */
 static inline uint64_t fn_worth(const fn_rule *r, uint64_t state, uint64_t now) {
     fn_decision d;
@@ -142,35 +153,41 @@ static inline int fn_claim(fn_table *t, const fn_rule *r, const fn_places *at, u
         return -1;
     }
     i = chosen[side];
-    if (!fn_swap(&fn_slot_at(at, i)->state, states[i], FN_CLAIM | at->tag >> 1)) return 0;
+    uint64_t number = __atomic_fetch_add(&t->head->claims, 1, __ATOMIC_RELAXED) & FN_CLAIM_NUMBER;
+    if (!fn_swap(&fn_slot_at(at, i)->state, states[i], fn_claim_of(at) | number)) return 0;
     if (best[side] != 0) __atomic_fetch_add(&t->head->evicted, 1, __ATOMIC_RELAXED);
     return 1;
 }
 
 /* Step 2 and 3. 1: the key has a slot that holds `state`; 0: look again. */
 static inline int fn_settle(const fn_places *at, uint64_t state) {
-    uint64_t claim = FN_CLAIM | at->tag >> 1, found, tag;
-    int i, first = -1, lives = 0;
+    uint64_t claim = fn_claim_of(at), first_claim = 0, found, tag;
+    fn_slot *first = NULL;
+    int i, lives = 0;
     for (i = 0; i < 2 * FN_WAYS; i++) {
         fn_slot *slot = fn_slot_at(at, i);
         found = fn_load(&slot->state);
-        if (found == claim) {
-            if (first < 0)
-                first = i;
-            else if (!fn_swap(&slot->state, claim, 0))
+        if ((found & ~FN_CLAIM_NUMBER) == claim) {
+            if (first == NULL) {
+                first = slot;
+                first_claim = found;
+            } else if (!fn_swap(&slot->state, found, 0)) {
                 return 0;
+            }
         } else if (found != 0 && !(found & FN_CLAIM) && fn_load(&slot->tag) == at->tag) {
             lives = 1;
         }
     }
-    if (first < 0) return 0;
+    if (first == NULL) return 0;
     if (lives) {
-        fn_swap(&fn_slot_at(at, first)->state, claim, 0);
+        fn_swap(&first->state, first_claim, 0);
         return 0;
     }
-    tag = fn_load(&fn_slot_at(at, first)->tag);
-    if (tag != at->tag) fn_swap(&fn_slot_at(at, first)->tag, tag, at->tag);
-    return fn_swap(&fn_slot_at(at, first)->state, claim, state);
+    tag = fn_load(&first->tag);
+    /* Who dropped the claim may have given the slot to another key, whose tag is not ours to change. */
+    if (fn_load(&first->state) != first_claim) return 0;
+    if (tag != at->tag) fn_swap(&first->tag, tag, at->tag);
+    return fn_swap(&first->state, first_claim, state);
 }
 
 /* Asks for `cost` and takes it when it is admitted. */
