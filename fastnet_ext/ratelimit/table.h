@@ -17,9 +17,9 @@
  *               each claims before it looks, so of two at least one sees the other's claim or what became of it.
  *               Claims are numbered: one that was dropped and made again meanwhile is not the one that was seen.
  *
- * Not closed yet: a process may stand still between its last look at a claim and its change of the tag. When the claim is
- * dropped meanwhile, and the slot is taken by the very key that had it before, that key's count gets the other's tag. Both
- * words would have to be swapped as one.
+ * Not closed yet: a process may stand still between its last look at a claim and its change of the tag. When the claim
+ * is dropped meanwhile, and the slot is taken by the very key that had it before, that key's count gets the other's
+ * tag. Both words would have to be swapped as one.
  */
 #ifndef FASTNET_RATELIMIT_TABLE_H
 #define FASTNET_RATELIMIT_TABLE_H
