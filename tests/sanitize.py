@@ -26,7 +26,7 @@ TOOLS = ROOT / "build" / "sanitize" / "tools"
 COPIED = ("fastnet", "fastnet_ext", "tests", "examples", "proto", "build/cython")
 FILES = ("setup.py", "pyproject.toml", "conftest.py", "README.md", "LICENSE")
 TESTS = (
-    *("core", "http1", "http2", "websocket", "grpc_framing", "sse", "proxy", "routing", "exchange"),
+    *("core", "http1", "http2", "websocket", "grpc_framing", "sse", "ratelimit", "proxy", "routing", "exchange"),
     *("serve", "net", "wire", "fuzz", "differential"),
 )
 # What a test run on an instrumented build leaves out.

@@ -175,7 +175,8 @@ def test_a_function_that_fails_is_an_error_of_the_app(option: str) -> None:
     hello(app, "/", limit=RateLimit("1" + HOUR, **options))
     options = {option: lambda request: -1.5}
     hello(app, "/odd", limit=RateLimit("1" + HOUR, **options))
-    with live(app) as server, server.peer() as peer:
+    # What pytest captures of the log has tracebacks, and their frames the request.
+    with live(app, keeps=True) as server, server.peer() as peer:
         for target in ("/", "/odd", "/"):
             answer = peer.get(target).answer()
             assert answer.status == 500
@@ -205,6 +206,7 @@ def test_middleware_and_error_handlers_see_the_refusal() -> None:
 
 @pytest.mark.limit("Rate limits: requests of a key", memory=True)
 @pytest.mark.limit("Rate limits: keys of a limit", memory=True)
+@pytest.mark.measures
 def test_a_flood_of_fresh_keys_takes_no_memory_and_frees_nobody() -> None:
     app = App()
     limit = app.limit("2" + HOUR, key=header("x-key"), capacity=1000)
