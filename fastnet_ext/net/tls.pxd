@@ -29,11 +29,20 @@ cdef class TlsSource:
     cdef readonly frozenset protocols       # bytes; empty: what clients offer is not looked at
 
 
+cdef class Lent:
+    """Bytes of somebody else's, handed to `_ssl` for one call. A memoryview for each would cost two objects."""
+
+    cdef const char* data
+    cdef size_t size
+
+
 cdef class TlsLayer:
     cdef readonly object ssl_object     # ssl.SSLObject
     cdef TlsState state
     cdef bint peer_ended                # its close_notify came: what follows is ignored
     cdef bint linger                    # how the connection is to be closed once `queue` is sent
+    cdef bint between_records           # nothing waits in `incoming`
+    cdef bint spoke                     # OpenSSL may have written by itself in the last `decrypt`
     cdef size_t fruitless               # bytes fed since the last plaintext, see TLS_FRUITLESS
     cdef object _info                   # TLSInfo, None until asked for
 
@@ -50,17 +59,21 @@ cdef class TlsLayer:
     cdef object _take
     cdef object _read
     cdef object _write
+    cdef Lent _lent
 
     # --- plaintext behind what the transport has taken: (bytes, position); its sum is `queued`.
     # Not empty only while the transport is above its high-water mark.
     cdef object queue
     cdef size_t queued
 
+    cdef int _give(self, const char* data, size_t size) except -1
     cdef int _read_hello(self, const char* data, size_t size) except -1
     # The hand-shake goes on with these bytes; True once it is done. Raises ssl.SSLError.
     cdef bint shake_hands(self, const char* data, size_t size) except -1
     # Decrypt into `view` (of `room` bytes, TLS_RECORD more than `size`); how much came of it. Raises ssl.SSLError.
     cdef Py_ssize_t decrypt(self, const char* data, size_t size, object view, size_t room) except -1
+    cdef Py_ssize_t _decrypt_one(self, const char* data, size_t size, object view, size_t room) except -1
+    cdef Py_ssize_t _decrypt_all(self, const char* data, size_t size, object view, size_t room) except -1
     # Records for these bytes, kept until `take`. Raises ssl.SSLError.
     cdef int encrypt(self, const char* data, size_t size) except -1
     # Bytes for the socket, b"" when there are none.

@@ -6,9 +6,8 @@ called per request are the methods of Python's own `_ssl` objects, without the P
 """
 
 cimport cython
-from cpython.buffer cimport PyBUF_READ
+from cpython.buffer cimport PyBuffer_FillInfo
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cpython.memoryview cimport PyMemoryView_FromMemory
 
 import ssl
 from collections import deque
@@ -39,6 +38,17 @@ cdef class TlsSource:
 
 
 @cython.final
+cdef class Lent:
+    def __getbuffer__(self, Py_buffer* view, int flags):
+        PyBuffer_FillInfo(view, self, <char*>self.data, <Py_ssize_t>self.size, True, flags)
+
+
+cdef inline bint _is_one_record(const char* data, size_t size) noexcept:
+    # RFC 8446, 5.1: type, two bytes of version, two of the length that follows.
+    return size > 5 and size == 5 + (<size_t><unsigned char>data[3] << 8 | <unsigned char>data[4])
+
+
+@cython.final
 cdef class TlsLayer:
     """The server's side of one TLS connection."""
 
@@ -51,10 +61,17 @@ cdef class TlsLayer:
         self._take = self.outgoing.read
         self._read = self._inner.read
         self._write = self._inner.write
+        self._lent = Lent()
         self.queue = deque()
         if source.protocols:
             self.protocols = source.protocols
             self.hello = HelloReader()
+
+    cdef int _give(self, const char* data, size_t size) except -1:
+        self._lent.data = data
+        self._lent.size = size
+        self._feed(self._lent)
+        return 0
 
     cdef int _read_hello(self, const char* data, size_t size) except -1:
         cdef HelloEvent event = self.hello.next(data, size)
@@ -71,7 +88,7 @@ cdef class TlsLayer:
     cdef bint shake_hands(self, const char* data, size_t size) except -1:
         if self.hello is not None:
             self._read_hello(data, size)
-        self._feed(PyMemoryView_FromMemory(<char*>data, size, PyBUF_READ))
+        self._give(data, size)
         try:
             self._inner.do_handshake()
         except WantRead:
@@ -80,19 +97,52 @@ cdef class TlsLayer:
         return True
 
     cdef Py_ssize_t decrypt(self, const char* data, size_t size, object view, size_t room) except -1:
+        cdef Py_ssize_t filled
+        if DEBUG:
+            invariant(size + TLS_RECORD <= room)
+        try:
+            if self.between_records and _is_one_record(data, size):
+                filled = self._decrypt_one(data, size, view, room)
+            else:
+                filled = self._decrypt_all(data, size, view, room)
+        except ZeroReturn:
+            self.peer_ended = self.spoke = True
+            filled = 0
+        if filled:
+            self.fruitless = 0
+        else:
+            self.fruitless += size
+            if self.fruitless > TLS_FRUITLESS:
+                raise SSLError("records without data, one after the other")
+        return filled
+
+    cdef Py_ssize_t _decrypt_one(self, const char* data, size_t size, object view, size_t room) except -1:
+        """One record whole, as most requests are: after it nothing is left to ask OpenSSL for."""
+        cdef Py_ssize_t got = 0
+        self._give(data, size)
+        try:
+            got = self._read(room, view)
+            # What held data had nothing else in it, and called for no answer of OpenSSL's.
+            self.spoke = self.peer_ended = got == 0
+        except WantRead:
+            self.spoke = True
+        return got
+
+    cdef Py_ssize_t _decrypt_all(self, const char* data, size_t size, object view, size_t room) except -1:
         cdef size_t filled = 0
         cdef size_t used = 0
         cdef size_t piece
         cdef Py_ssize_t got
-        if DEBUG:
-            invariant(size + TLS_RECORD <= room)
+        self.spoke = True
+        self.between_records = False
         try:
             while not self.peer_ended:
                 if used < size:
                     piece = min(size - used, <size_t>TLS_FEED)
-                    self._feed(PyMemoryView_FromMemory(<char*>data + used, piece, PyBUF_READ))
+                    self._give(data + used, piece)
                     used += piece
                 elif not self.incoming.pending:
+                    self.between_records = True
                     break
                 # Asking with nothing there would cost an exception. One read takes a record whole, as there
                 # is room for one: nothing of it waits inside OpenSSL.
@@ -108,18 +158,14 @@ cdef class TlsLayer:
                         break
         except ZeroReturn:
             self.peer_ended = True
-        if filled:
-            self.fruitless = 0
-        else:
-            self.fruitless += size
-            if self.fruitless > TLS_FRUITLESS:
-                raise SSLError("records without data, one after the other")
         return filled
 
     cdef int encrypt(self, const char* data, size_t size) except -1:
         cdef size_t done = 0
         while done < size:
-            done += <Py_ssize_t>self._write(PyMemoryView_FromMemory(<char*>data + done, size - done, PyBUF_READ))
+            self._lent.data = data + done
+            self._lent.size = size - done
+            done += <Py_ssize_t>self._write(self._lent)
         return 0
 
     cdef bytes take(self):

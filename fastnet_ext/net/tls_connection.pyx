@@ -51,10 +51,10 @@ cdef class TlsConnection(AcceptedConnection):
             count = tls.decrypt(state.read_buffer, size, state.plain_view, PLAIN_BUFFER)
             if count:
                 self._received(state.plain_buffer, count)
-            unsent = tls.unsent()
-            if unsent and not self.gone:
-                # What OpenSSL says by itself: tickets, key updates. A peer that asks for them and takes none goes.
-                if not self.write_paused:
+            if tls.spoke and not self.gone:
+                # Tickets, key updates. A peer that asks for them and takes none goes.
+                unsent = tls.unsent()
+                if unsent and not self.write_paused:
                     self._transmit_records()
                 elif unsent > TLS_FRUITLESS:
                     self.abort()
