@@ -22,8 +22,10 @@ ROOT = Path(__file__).resolve().parents[1]
 TREE = ROOT / "build" / "sanitize" / "tree"
 REPORTS = ROOT / "build" / "sanitize" / "reports"
 TOOLS = ROOT / "build" / "sanitize" / "tools"
-# What the copy needs to build and to test. ``build/cython`` spares it generating the C code again.
-COPIED = ("fastnet", "fastnet_ext", "tests", "examples", "proto", "build/cython")
+# What the copy needs to build and to test.
+COPIED = ("fastnet", "fastnet_ext", "tests", "examples", "proto")
+# The C code of another build of the same sources spares it generating it again.
+GENERATED = ("build/cython", "build/cython-strict")
 FILES = ("setup.py", "pyproject.toml", "conftest.py", "README.md", "LICENSE")
 TESTS = (
     *("core", "http1", "http2", "websocket", "grpc_framing", "sse", "ratelimit", "proxy", "routing", "exchange"),
@@ -118,8 +120,11 @@ def present(tree: Path, folders: Iterable[str]) -> list[str]:
 
 def copy(tree: Path, planted_module: str) -> None:
     """Make the copy what the tree is; objects that are up to date stay. The module is planted in it."""
-    for name in (*COPIED, *FILES):
-        source, target = ROOT / name, tree / name
+    sources = {name: ROOT / name for name in (*COPIED, *FILES)}
+    if (generated := next((ROOT / name for name in GENERATED if (ROOT / name).is_dir()), None)) is not None:
+        sources["build/cython"] = generated
+    for name, source in sources.items():
+        target = tree / name
         if source.is_dir():
             mirror(source, target)
         elif source.is_file():
