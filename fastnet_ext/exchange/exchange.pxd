@@ -13,8 +13,10 @@ calls `ready`; the endpoint starts, answers through `respond` or `send_head`, `s
 """
 
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from fastnet_ext.core.buffer cimport Buffer
+from fastnet_ext.core.flag cimport flag
 from fastnet_ext.core.headers cimport HeaderBlock, Method, Span
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.exchange.limits cimport Limit
@@ -25,6 +27,8 @@ from fastnet_ext.proxy.protocol cimport ProxyHeader
 cdef enum:
     # Path parameters of one route; more are refused at registration.
     MAX_PARAMS = 16
+    # Those that an exchange has room for in itself.
+    FEW_PARAMS = 2
 
     # Bits of an IPv6 address that stand for one client.
     CLIENT_PREFIX = 64
@@ -70,6 +74,7 @@ cdef class LoopLocal:
     cdef readonly object loop
     cdef object runners     # serve.RunnerPool, set by whoever builds the loop's state
     cdef object compressors # websocket.deflate.Compressors; None until a WebSocket agrees on compression
+    cdef Buffer spare       # empty, with capacity: lent to one WebSocket after the other for its output
     cdef object executor    # runs `def` handlers: submit(call, *args)
     cdef uint64_t last_id   # where the ids of requests go on from
     # The exchange whose endpoint is being started just now, None otherwise: what a stalled loop is asked for.
@@ -86,7 +91,6 @@ cdef class ConnectionInfo:
     """The connection under an exchange, as far as handlers may see it."""
 
     cdef readonly LoopLocal local
-    cdef readonly bint secure
     cdef readonly object state      # a dict that lives as long as the connection; None until asked for
     cdef tuple asgi_ends            # (client, server) of ASGI's scopes; None until asked for
     cdef double queue_time          # seconds that a request may wait for its turn; 0: it does not wait
@@ -101,12 +105,14 @@ cdef class ConnectionInfo:
     cdef bytes _peer_key
     cdef bytes peer_key(self)
 
+    # What the PROXY protocol said of the connection; None where it is not spoken.
+    cdef ProxyHeader proxy_header
     # The proxies in front of the listener, None when it knows of none, and whether the peer is one of
     # those that are trusted: 0 or 1, -1 until somebody asks.
     cdef Proxies proxies
-    cdef int peer_trusted
-    # What the PROXY protocol said of the connection; None where it is not spoken.
-    cdef ProxyHeader proxy_header
+    cdef int8_t peer_trusted
+
+    cdef readonly flag secure
 
     # transport.get_extra_info: "peername", "sockname" …; with TLS, "tls" (TLSInfo), "ssl_object", "peercert".
     cdef object extra(self, str name)
@@ -206,25 +212,27 @@ cdef class Exchange:
     cdef HeaderBlock head
     cdef Span path                      # the target's path, still percent-encoded
     cdef Span query                     # without the question mark
-    cdef uint8_t version                # 10, 11, 20 or 30
     cdef int64_t content_length         # -1 unknown
-    cdef bint is_head                   # the answer's body is not sent
-    cdef bint wants_websocket           # Upgrade: websocket, or extended CONNECT
-    cdef bint wants_continue            # Expect: 100-continue, not yet answered
-    # A WebSocket's hand-shake and frames are the carrier's: what its tunnel takes and brings are messages.
-    cdef bint carries_messages
     cdef Route route
+    # Raw values, offsets into head.arena; in `few_params` unless there are more: see `keep_params`.
+    cdef Span* params
+    cdef Span few_params[FEW_PARAMS]
     cdef uint32_t param_count
-    cdef Span params[MAX_PARAMS]        # raw values, offsets into head.arena
+    cdef uint8_t version                # 10, 11, 20 or 30
+    cdef flag is_head                   # the answer's body is not sent
+    cdef flag wants_websocket           # Upgrade: websocket, or extended CONNECT
+    cdef flag wants_continue            # Expect: 100-continue, not yet answered
+    # A WebSocket's hand-shake and frames are the carrier's: what its tunnel takes and brings are messages.
+    cdef flag carries_messages
 
     # --- the request's body (modes BODY_WHOLE and BODY_LATE keep it here)
+    cdef flag body_complete
+    cdef flag started                   # the endpoint has been started
+    cdef flag pipelined                 # more requests, which are answered one after the other, came with it
+    cdef flag collecting                # whole body wanted: no pause at BODY_HIGH_WATER
+    cdef flag body_paused
     cdef BodyMode body_mode
-    cdef bint body_complete
-    cdef bint started                   # the endpoint has been started
-    cdef bint pipelined                 # more requests, which are answered one after the other, came with it
     cdef double began                   # by the loop's clock, as old as its latest sweep
-    cdef bint collecting                # whole body wanted: no pause at BODY_HIGH_WATER
-    cdef bint body_paused
     cdef object body_error              # exception for whoever reads the body, None
     cdef object body_waiter             # future of whoever waits for more of it, None
     cdef bytes body                     # the whole body once taken, None before
@@ -238,19 +246,19 @@ cdef class Exchange:
     # --- the answer
     cdef Responder responder            # None until somebody wants to be told
     cdef object drain_waiter            # future of whoever waits until send_data may go on, None
-    cdef int status                     # 0 until the head is sent
     cdef uint64_t bytes_sent            # body bytes handed to the carrier
-    cdef bint ended                     # the answer is complete; implies the head is sent
+    cdef int status                     # 0 until the head is sent
     cdef int outcome                    # how the protocol above ended: gRPC status, WebSocket close code; -1 none
     cdef Gone gone
-    cdef bint half_closed               # the peer ended its side behind the request: it may have left, or wait
-    cdef bint finished                  # `finish` was called
+    cdef Overdue overdue
     cdef uint32_t guards_held           # the first guards of route.guards that are owed a release
+    cdef flag ended                     # the answer is complete; implies the head is sent
+    cdef flag half_closed               # the peer ended its side behind the request: it may have left, or wait
+    cdef flag finished                  # `finish` was called
     cdef Guard gate                     # the listener's guard, while it is owed a release; None
     cdef Guard waits_for                # the guard in whose queue this is; None
     cdef Admitter admitter              # set with it
     cdef double deadline                # of the handler, or of the wait; 0 until a sweep has seen it
-    cdef Overdue overdue
     cdef object task                    # what runs the handler, once it has really waited; None
     cdef int64_t held                   # bytes that the responder keeps: see `hold`
     cdef object refusal                 # what a guard answers with: an exception
@@ -270,6 +278,8 @@ cdef class Exchange:
     cdef str _id
     cdef uint64_t id_number
 
+    # The route's parameters: at most MAX_PARAMS, once.
+    cdef int keep_params(self, const Span* params, uint32_t count) except -1
     # Sets `observers` and tells them; once, before anything can end the exchange.
     cdef int observe(self, tuple observers) except -1
     # Carrier -> floors above. `feed` returns 0; a body over the limit ends in body_error.

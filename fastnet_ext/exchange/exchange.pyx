@@ -5,10 +5,12 @@ from cpython.object cimport PyObject
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport uint32_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
 from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_free, buffer_init
 from fastnet_ext.core.debug cimport DEBUG, LIVE_EXCHANGE, born, died, invariant
+from fastnet_ext.core.headers cimport Span
 from fastnet_ext.core.scan cimport hex_digit
 from fastnet_ext.exchange.limits cimport LIMIT_BODY, Limit
 from fastnet_ext.exchange.errors import ClientDisconnect, PayloadTooLarge, RequestTimeout
@@ -33,6 +35,9 @@ cdef class LoopLocal:
         self.loop = loop
         self.executor = executor
         self.overdue_threads = []
+
+    def __dealloc__(self):
+        buffer_free(&self.spare)
 
 
 cdef class ConnectionInfo:
@@ -170,6 +175,7 @@ cdef class Exchange:
     def __cinit__(self):
         self.content_length = -1
         self.outcome = -1
+        self.params = self.few_params
         self.param_count = 0
         self.path = self.query = Span(0, 0)
         born(LIVE_EXCHANGE)
@@ -178,7 +184,19 @@ cdef class Exchange:
         if self.connection is not None:
             self.connection.kept -= self.body_size
         Py_CLEAR(self.body_waiting)
+        if self.params != self.few_params:
+            free(self.params)
         died(LIVE_EXCHANGE)
+
+    cdef int keep_params(self, const Span* params, uint32_t count) except -1:
+        if count > FEW_PARAMS:
+            self.params = <Span*>malloc(count * sizeof(Span))
+            if self.params is NULL:
+                self.params = self.few_params
+                raise MemoryError()
+        memcpy(self.params, params, count * sizeof(Span))
+        self.param_count = count
+        return 0
 
     cdef int observe(self, tuple observers) except -1:
         cdef Observer observer

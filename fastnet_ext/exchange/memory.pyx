@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint32_t
 from libc.string cimport memchr
 
 from fastnet_ext.core.headers cimport METHOD_HEAD, HeaderBlock, Span, find_method
-from fastnet_ext.exchange.exchange cimport GONE_PEER, ConnectionInfo, Exchange, LoopLocal, Route
+from fastnet_ext.exchange.exchange cimport GONE_PEER, MAX_PARAMS, ConnectionInfo, Exchange, LoopLocal, Route
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.proxy.forwarded cimport Proxies
 
@@ -44,8 +44,9 @@ cdef class MemoryExchange(Exchange):
         cdef bytes raw
         cdef const char* mark
         cdef Span span
+        cdef Span spans[MAX_PARAMS]
         cdef HeaderBlock head = HeaderBlock(headers)
-        cdef uint32_t i
+        cdef uint32_t i, count = 0
         head.store(PyBytes_AS_STRING(raw_method), <uint32_t>len(raw_method), &head.method_name)
         head.store(PyBytes_AS_STRING(raw_target), <uint32_t>len(raw_target), &head.target)
         head.method = find_method(PyBytes_AS_STRING(raw_method), len(raw_method))
@@ -61,8 +62,9 @@ cdef class MemoryExchange(Exchange):
         for i, value in enumerate(params):
             raw = value.encode("utf-8") if isinstance(value, str) else value
             head.store(PyBytes_AS_STRING(raw), <uint32_t>len(raw), &span)
-            self.params[i] = span
-            self.param_count = i + 1
+            spans[i] = span
+            count = i + 1
+        self.keep_params(spans, count)
         self.route = route
         if route is not None:
             self.body_mode = route.endpoint.body_mode

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint64_t
 
 from fastnet_ext.core.buffer cimport Buffer
+from fastnet_ext.core.flag cimport flag
 from fastnet_ext.exchange.exchange cimport Exchange
 from fastnet_ext.exchange.limits cimport Limit
 from fastnet_ext.net.loop_state cimport LoopState, Member
@@ -36,7 +37,7 @@ cdef class Carrier:
     """Speaks one protocol over a connection. Everything it writes goes to connection.out."""
 
     cdef Connection connection
-    cdef bint input_paused          # what reads a body is slow: no more input, please
+    cdef flag input_paused          # what reads a body is slow: no more input, please
 
     # Move output that the protocol keeps of its own into connection.out; before each write.
     cdef int collect(self) except -1
@@ -79,26 +80,26 @@ cdef class Connection(Member):
     cdef double opened              # by the loop's clock
     cdef object trace               # WireTrace, told of all plain bytes; None unless the service traces
 
-    # --- the socket. `closing`: close was asked for; nothing is written any more.
-    cdef Transport transport
-    cdef bint closing
-    cdef bint gone                  # connection_lost was called
-
-    # --- output. `corked` while a batch of input is handled: it is flushed at its end.
+    # --- output
     cdef Buffer out
-    cdef bint corked
-    cdef bint flush_pending         # in loop_state.dirty
-    cdef bint write_paused          # the transport's buffer is above its high-water mark
+    cdef flag corked                # while a batch of input is handled: it is flushed at its end
+    cdef flag flush_pending         # in loop_state.dirty
+    cdef flag write_paused          # the transport's buffer is above its high-water mark
+
+    # --- the socket
+    cdef flag closing               # close was asked for; nothing is written any more
+    cdef flag gone                  # connection_lost was called
+    cdef flag eof
+    cdef flag draining
+    cdef flag relinquished          # cut off for what it kept: it counts no more
+    cdef Transport transport
 
     # --- input that waits, in front of what comes next; the first `carry_used` bytes are done with
     cdef Buffer carry
     cdef size_t carry_used
-    cdef bint held_back             # we do not read on since too much is kept in buffers
-    cdef bint eof
-    cdef bint resume_scheduled
-    cdef bint draining
     cdef size_t lingered
-    cdef bint relinquished          # cut off for what it kept: it counts no more
+    cdef flag held_back             # we do not read on since too much is kept in buffers
+    cdef flag resume_scheduled
 
     # --- time
     cdef Clock clock

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t
 
+from fastnet_ext.core.flag cimport flag
 from fastnet_ext.exchange.exchange cimport Exchange
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.http1.reader cimport Reader
@@ -25,8 +26,8 @@ cdef class Http1Carrier(Carrier):
     # The exchange being answered or read; None between requests. Its place is freed when its
     # answer has ended and its request is read to the end.
     cdef Http1Exchange current
-    cdef bint request_read      # the current request was read to its end
-    cdef bint tunnel            # an upgrade handed the bytes over to current.responder
+    cdef flag request_read      # the current request was read to its end
+    cdef flag tunnel            # an upgrade handed the bytes over to current.responder
 
     cdef int _begin(self) except -1
     cdef int _refuse(self) except -1
@@ -40,7 +41,7 @@ cdef class Http1Carrier(Carrier):
 
 cdef class Http1Exchange(Exchange):
     cdef Http1Carrier carrier
-    cdef bint keep_alive            # of the request, and still true after the answer's head
+    cdef flag keep_alive            # of the request, and still true after the answer's head
     cdef BodyFraming framing
     cdef int64_t announced          # bytes that Content-Length promised, -1
     cdef Progress reading           # of its body

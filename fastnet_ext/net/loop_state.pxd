@@ -49,6 +49,7 @@ cdef class Member(ConnectionInfo):
     """A connection as the loop's state sees it."""
 
     cdef int64_t accounted      # bytes of LoopState.buffered that are this connection's
+    cdef Py_ssize_t place       # in LoopState.connections; -1: not there
 
     # Look at everything that has a limit in time. `elapsed` seconds since the last sweep are to be counted,
     # during a further `late` the loop was blocked.
@@ -86,7 +87,7 @@ cdef class LoopState:
     cdef int64_t date_second
     cdef char date_field[DATE_FIELD]
     cdef object sweep_handle
-    cdef set connections            # the open ones; swept for deadlines
+    cdef list connections           # the open ones, each at its `place`; swept for deadlines
     cdef double lates[LATE_SWEEPS]  # by how much the latest sweeps came late
     cdef int sweeps                 # since sweeping began again, up to LATE_SWEEPS
     cdef readonly double sweep_seconds      # that the latest sweep took

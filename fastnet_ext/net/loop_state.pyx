@@ -28,6 +28,9 @@ cdef double NOTICEABLE = 0.01
 
 
 cdef class Member(ConnectionInfo):
+    def __cinit__(self):
+        self.place = -1
+
     cdef int look(self, double elapsed, double late) except -1:
         raise NotImplementedError
 
@@ -72,7 +75,7 @@ cdef class LoopState:
         self.read_view = self.whole_view = PyMemoryView_FromMemory(self.read_buffer, READ_BUFFER, PyBUF_WRITE)
         self.short_view = PyMemoryView_FromMemory(self.read_buffer, PRESSED_READ, PyBUF_WRITE)
         self.dirty = []
-        self.connections = set()
+        self.connections = []
         self.now = loop.time()
 
     def __dealloc__(self):
@@ -129,7 +132,8 @@ cdef class LoopState:
             (<Member>connection).flush_tick()
 
     cdef int add(self, Member connection) except -1:
-        self.connections.add(connection)
+        connection.place = len(self.connections)
+        self.connections.append(connection)
         self.counts.connections += 1
         self.counts.connections_open += 1
         if self.sweep_handle is None:
@@ -139,8 +143,14 @@ cdef class LoopState:
         return 0
 
     cdef int discard(self, Member connection) except -1:
-        if connection in self.connections:
-            self.connections.discard(connection)
+        cdef Member last
+        if connection.place >= 0:
+            # The last one takes its place.
+            last = <Member>self.connections.pop()
+            if last is not connection:
+                self.connections[connection.place] = last
+                last.place = connection.place
+            connection.place = -1
             self.account(connection, 0)
             self.counts.connections_open -= 1
             if not self.connections and self.empty is not None:

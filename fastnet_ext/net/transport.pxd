@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t
 
 from fastnet_ext.core.buffer cimport Buffer
+from fastnet_ext.core.flag cimport flag
 from fastnet_ext.net.progress cimport Pace, PeerState, Progress
 
 
@@ -18,9 +19,9 @@ cdef class Transport:
     cdef object inner           # asyncio's transport; None before and after the connection
     # >= 0: written directly while asyncio's own buffer is empty (`busy` is False, or its size is 0 when asked).
     cdef int fd
-    cdef bint busy
-    cdef bint sending           # asyncio is being given something
-    cdef bint read_paused
+    cdef flag busy
+    cdef flag sending           # asyncio is being given something
+    cdef flag read_paused
 
     # For the progress of what asyncio keeps: bytes that it was given.
     cdef int64_t handed

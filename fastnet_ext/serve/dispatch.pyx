@@ -5,11 +5,11 @@ cimport cython
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
-from fastnet_ext.core.headers cimport METHOD_OPTIONS, METHOD_OTHER, HeaderBlock
+from fastnet_ext.core.headers cimport METHOD_OPTIONS, METHOD_OTHER, HeaderBlock, Span
 from fastnet_ext.exchange.errors import HandlerTimeout, Overloaded, PayloadTooLarge
 from fastnet_ext.exchange.exchange cimport (
-    ADMITTED, BODY_IGNORE, BODY_LATE, BODY_STREAM, BODY_WHOLE, OVERDUE_ANSWERED, OVERDUE_CANCELLED, OVERDUE_NOT, WAITS,
-    Admission, Admitter, Exchange, Guard, Route,
+    ADMITTED, BODY_IGNORE, BODY_LATE, BODY_STREAM, BODY_WHOLE, MAX_PARAMS, OVERDUE_ANSWERED, OVERDUE_CANCELLED, OVERDUE_NOT,
+    WAITS, Admission, Admitter, Exchange, Guard, Route,
 )
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.exchange.limits cimport LIMIT_BODY, LIMIT_HANDLER_TIME, LIMIT_LAG, LIMIT_MEMORY, LIMIT_QUEUE_TIME
@@ -149,18 +149,19 @@ cdef class Dispatcher:
         cdef PyObject* found = NULL
         cdef const char* path = head.arena + x.path.offset
         cdef MatchKind kind
-        cdef uint32_t i
+        cdef Span params[MAX_PARAMS]
+        cdef uint32_t i, count = 0
         if x.wants_websocket:
-            kind = self.table.match(path, x.path.size, METHOD_OTHER, b"WEBSOCKET", 9, &found, x.params, &x.param_count)
+            kind = self.table.match(path, x.path.size, METHOD_OTHER, b"WEBSOCKET", 9, &found, params, &count)
             if kind != FOUND:
                 kind = self.table.match(
                     path, x.path.size, head.method, head.at(head.method_name), head.method_name.size,
-                    &found, x.params, &x.param_count,
+                    &found, params, &count,
                 )
         else:
             kind = self.table.match(
                 path, x.path.size, head.method, head.at(head.method_name), head.method_name.size,
-                &found, x.params, &x.param_count,
+                &found, params, &count,
             )
         if kind == FOUND and head.method == METHOD_OTHER and not x.wants_websocket:
             # A plain request cannot ask for a WebSocket by naming the method of their routes.
@@ -168,10 +169,11 @@ cdef class Dispatcher:
                 kind = METHOD_NOT_ALLOWED
         if kind == FOUND:
             x.route = <Route>found
-            for i in range(x.param_count):
-                x.params[i].offset += x.path.offset
+            for i in range(count):
+                params[i].offset += x.path.offset
+            if count:
+                x.keep_params(params, count)
             return 0
-        x.param_count = 0
         if self.grpc_not_found is not None and is_grpc(head):
             x.route = self.grpc_not_found
             return 0

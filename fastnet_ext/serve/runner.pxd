@@ -1,5 +1,6 @@
 """The step that runs an async handler: its first part at once, in a real asyncio Task."""
 
+from fastnet_ext.core.flag cimport flag
 from fastnet_ext.exchange.exchange cimport Endpoint, Exchange, LoopLocal, Responder
 
 
@@ -48,16 +49,16 @@ cdef class Runner:
     cdef object coroutine
     cdef AsyncEndpoint endpoint
     cdef Exchange exchange
-    cdef bint suspended         # the current coroutine has really waited
-    cdef bint cleaning          # the coroutine is the clean-up of what its dependencies left open
-    cdef bint stepping          # its first step is being made, in place of the Task's
     cdef object yielded         # what it waits for, on its way to the Task
     cdef object failure         # what the Task ends with: CancelledError, KeyboardInterrupt …
-    cdef bint retired           # never to be parked again
+    cdef flag suspended         # the current coroutine has really waited
+    cdef flag cleaning          # the coroutine is the clean-up of what its dependencies left open
+    cdef flag stepping          # its first step is being made, in place of the Task's
+    cdef flag retired           # never to be parked again
 
     # --- the future the Task sees
+    cdef flag cancel_requested
     cdef public object _asyncio_future_blocking
-    cdef bint cancel_requested
 
     cdef Step _step(self) except STEP_RAISED
     cdef Step _outcome(self, object value, object error) except STEP_RAISED

@@ -39,6 +39,9 @@ cdef extern from "Python.h":
 # Runners kept parked while handlers suspend, so that the next requests still start at once.
 cdef int READY = 8
 
+# One name for all, since each of asyncio's own is a string that lives as long as its Task.
+cdef str TASK_NAME = "fastnet handler"
+
 # In C in CPython's asyncio; what its Tasks and eager Tasks call themselves.
 cdef object enter_task = asyncio.tasks._enter_task
 cdef object leave_task = asyncio.tasks._leave_task
@@ -400,6 +403,9 @@ cdef class RunnerPool:
             wakeup(runner)
         finally:
             PyContext_Exit(context)
+        if runner.suspended:
+            # The Task waits for something else now, and never for this runner again.
+            runner.wakeup = None
         return 0
 
     cdef Runner _spawn(self, AsyncEndpoint endpoint, Exchange x, object coroutine, object context):
@@ -408,7 +414,7 @@ cdef class RunnerPool:
         runner.exchange = x
         runner.coroutine = coroutine
         runner.context = context
-        runner.task = asyncio.Task(runner, loop=self.local.loop, context=runner.context)
+        runner.task = asyncio.Task(runner, loop=self.local.loop, name=TASK_NAME, context=runner.context)
         runner.task._log_destroy_pending = False
         if coroutine is None:
             self.starting += 1

@@ -12,6 +12,7 @@ end the last, so nothing is left to the garbage collector.
 
 from libc.stdint cimport uint16_t
 
+from fastnet_ext.core.flag cimport flag
 from fastnet_ext.exchange.exchange cimport Endpoint, Exchange
 from fastnet_ext.exchange.query cimport QueryParams
 from fastnet_ext.exchange.rate_limit cimport RateLimitGuard
@@ -57,6 +58,10 @@ cdef class WebSocket(Call):
     cdef QueryParams _query
     cdef dict _cookies
 
+    # Before a first wait for a message: the hand-shake is answered, and nobody else receives.
+    cdef int _begin_receiving(self) except -1
+    # The next message that the rate admits; None when none is there.
+    cdef object _take(self)
     # Answer the hand-shake; nothing happens when it was answered.
     cdef int _open(self) except -1
     # `further`: (name, value) bytes of fields that stand in the answer too; checked.
@@ -65,16 +70,23 @@ cdef class WebSocket(Call):
     cdef bytes _agree_on_compression(self)
 
 
+cdef class Messages:
+    """The messages of one ``async for``: the iterator, and what is awaited for each of them."""
+
+    cdef WebSocket ws
+    cdef bint waiting
+
+
 cdef class Receive:
     """One wait for a message: done at once when one is there."""
 
     cdef WebSocket ws
-    cdef bint iterating                 # the end is StopAsyncIteration
-    cdef bint waiting
+    cdef flag iterating                 # the end is StopAsyncIteration
+    cdef flag waiting
+    cdef flag expired
     cdef object convert                 # message -> result, None
     cdef double timeout                 # seconds; below 0: none
     cdef object timer                   # running while it waits within a timeout
-    cdef bint expired
 
     cdef int _stop_timer(self) except -1
     cdef int _give_up(self) except -1

@@ -50,6 +50,8 @@ cdef int INTERNAL_ERROR = 2
 cdef int LEAST_FRAGMENTS = 16384
 cdef int MOST_FRAGMENTS = 1 << 30
 
+cdef str SECOND_RECEIVER = "another task is receiving from this WebSocket: one at a time"
+
 cdef enum:
     # Close codes, RFC 6455, 7.4.1.
     NORMAL_CLOSURE = 1000
@@ -302,6 +304,58 @@ cdef str brief(str text):
 # --- what a handler waits on
 
 @cython.final
+cdef class Messages:
+    """What ``async for`` takes messages from. It awaits it again and again, so that a message costs no object."""
+
+    def __aiter__(self):
+        return self
+
+    def __anext__(self):
+        return self
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        cdef WebSocket ws = self.ws
+        cdef WebSocketDriver driver = ws.driver
+        cdef object message
+        if not self.waiting:
+            ws._begin_receiving()
+        elif driver.waiter.wakeup is None:
+            self.waiting = driver.receiving = False
+        else:
+            raise RuntimeError(SECOND_RECEIVER)
+        message = ws._take()
+        if message is not None:
+            if ws.endpoint.decode is not None:
+                message = ws.endpoint.decode(message)
+                raise StopIteration(message)
+            # As in Receive.
+            PyErr_SetObject(StopIteration, message)
+            raise StopIteration
+        if driver.close_code:
+            raise StopAsyncIteration
+        self.waiting = driver.receiving = True
+        return driver.waiter.wait()
+
+    def send(self, value):
+        return self.__next__()
+
+    def throw(self, kind, value=None, traceback=None):
+        self.close()
+        raise as_exception(kind, value)
+
+    def close(self):
+        if self.waiting:
+            self.waiting = self.ws.driver.receiving = False
+            self.ws.driver.waiter.abandon()
+
+
+@cython.final
 @cython.freelist(16)
 cdef class Receive:
     """The wait for the next message; may be awaited once, or handed to ``asyncio.create_task``."""
@@ -319,21 +373,13 @@ cdef class Receive:
         if self.waiting:
             self.waiting = driver.receiving = False
         else:
-            if driver.receiving:
-                raise RuntimeError("another task is receiving from this WebSocket: one at a time")
-            if driver.sink is not None:
-                raise RuntimeError("on_message takes the messages of this WebSocket")
-            if not driver.accepted:
-                ws._open()
-        while driver.count:
-            message = driver.take(ws.x)
-            if ws.endpoint.message_rate is not None:
-                try:
-                    if not ws.endpoint.admits(ws):
-                        continue
-                except Exception:
-                    self._stop_timer()
-                    raise
+            ws._begin_receiving()
+        try:
+            message = ws._take()
+        except Exception:
+            self._stop_timer()
+            raise
+        if message is not None:
             self._stop_timer()
             if self.convert is not None:
                 message = self.convert(message)
@@ -460,8 +506,27 @@ cdef class WebSocket(Call):
 
     # --- receiving
 
+    cdef int _begin_receiving(self) except -1:
+        cdef WebSocketDriver driver = self.driver
+        if driver.receiving:
+            raise RuntimeError(SECOND_RECEIVER)
+        if driver.sink is not None:
+            raise RuntimeError("on_message takes the messages of this WebSocket")
+        return 0 if driver.accepted else self._open()
+
+    cdef object _take(self):
+        cdef WebSocketDriver driver = self.driver
+        cdef object message
+        while driver.count:
+            message = driver.take(self.x)
+            if self.endpoint.message_rate is None or self.endpoint.admits(self):
+                return message
+        return None
+
     def __aiter__(self):
-        return self
+        cdef Messages messages = Messages.__new__(Messages)
+        messages.ws = self
+        return messages
 
     def __anext__(self):
         cdef Receive wait = Receive.__new__(Receive)

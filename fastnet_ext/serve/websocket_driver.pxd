@@ -9,6 +9,7 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
+from fastnet_ext.core.flag cimport flag
 from fastnet_ext.exchange.exchange cimport Exchange, Responder
 from fastnet_ext.serve.waiter cimport Waiter
 
@@ -66,16 +67,10 @@ cdef class WebSocketDriver(Responder):
     # to be taken is in `oldest`, those behind it are in a ring from `first` on, which few connections ever need.
     cdef object oldest
     cdef list ring
-    cdef uint8_t first
-    cdef uint8_t count
     cdef size_t held
-
-    cdef bint paused            # the carrier was asked to bring no more
-    cdef bint congested         # the peer does not take what we write: until on_writable
 
     # --- who waits: one receiver (its Task waits on `waiter` while `receiving`), any number of senders (futures)
     cdef Waiter waiter
-    cdef bint receiving
     cdef list senders
 
     # --- what stands in for a receiver, and who else sends; both None for most
@@ -85,25 +80,32 @@ cdef class WebSocketDriver(Responder):
 
     # --- signs of life. `silent` seconds without a byte of the peer, as far as sweeps have seen, since it was heard
     # or pinged last; `misses` pings of ours in a row without one.
-    cdef bint heard
-    cdef uint8_t misses
-    cdef bint silent_for_good   # which is why it is left
     cdef double silent
     cdef double ping_interval   # 0: no pings; below 0: the listener's
     cdef list pings             # the handler's that are not answered, oldest first; None
-    cdef uint32_t ping_count
 
     # --- its life. `close_code` is 0 while open; then it and the reason are of the first Close, or 1006.
-    cdef bint accepted
-    cdef bint leaving           # the server stops: closed as soon as it is accepted
-    cdef uint16_t close_code
     cdef str close_reason
-    cdef bint peer_left         # the peer closed or vanished before we closed
     cdef object task            # the handler's Task; None before it has one and after its end
-    cdef bint handler_done
-    cdef bint patient           # the handler is told that the peer left, and never cancelled for it
     # One at a time: the peer's Close is overdue (we closed), or the handler's end is (the peer left).
     cdef object timer
+
+    # --- and of all these what is small, side by side, since an idle connection is to cost little
+    cdef uint32_t ping_count
+    cdef uint16_t close_code
+    cdef uint8_t first
+    cdef uint8_t count
+    cdef uint8_t misses
+    cdef flag heard
+    cdef flag silent_for_good   # which is why it is left
+    cdef flag paused            # the carrier was asked to bring no more
+    cdef flag congested         # the peer does not take what we write: until on_writable
+    cdef flag receiving
+    cdef flag accepted
+    cdef flag leaving           # the server stops: closed as soon as it is accepted
+    cdef flag peer_left         # the peer closed or vanished before we closed
+    cdef flag handler_done
+    cdef flag patient           # the handler is told that the peer left, and never cancelled for it
 
     # --- what brings the messages implements these
     # Sending, once accepted. Each raises WebSocketDisconnect when the connection is closed; what is

@@ -1,6 +1,7 @@
 """A WebSocket over a tunnel of bytes: input -> machine -> queue of messages, output, and the close."""
 
 from fastnet_ext.core.buffer cimport Buffer
+from fastnet_ext.core.flag cimport flag
 from fastnet_ext.exchange.exchange cimport Exchange
 from fastnet_ext.serve.websocket_driver cimport SharedMessage, WebSocketDriver
 from fastnet_ext.websocket.extensions cimport DeflateAgreement
@@ -13,22 +14,22 @@ cdef enum:
     DIRECT_MESSAGES = 256
     # Payloads from here on go to the carrier from where they are.
     SEND_THROUGH = 16 * 1024
-    # What an idle connection keeps of the memory for its output.
-    KEPT_OUTPUT = 4096
+    # The longest memory for output that is kept for the next connection.
+    SPARE_OUTPUT = 64 * 1024
 
 
 cdef class FrameDriver(WebSocketDriver):
-    # --- the machine, and what it and `send` wrote that the carrier does not have yet
+    # --- the machine, and what it and `send` wrote that the carrier does not have yet: within one call only
     cdef Session session
     cdef Buffer out
 
     # --- input. `carry` holds bytes that came after the queue was full (or before the hand-shake was
     # answered, over HTTP/2); they are read, and `input_ended` acted on, when there is room again.
     cdef Buffer carry
-    cdef bint input_ended
-    cdef bint resume_scheduled
+    cdef flag input_ended
+    cdef flag resume_scheduled
     # The peer pings us while `congested`: no input until it takes output, since nobody waits for room for a Pong.
-    cdef bint throttled
+    cdef flag throttled
 
     # The answer to the hand-shake will agree on permessage-deflate.
     cdef int use_deflate(self, Exchange x, DeflateAgreement agreement) except -1
@@ -41,6 +42,7 @@ cdef class FrameDriver(WebSocketDriver):
     cdef int _peer_closed(self, Exchange x, bint direct) except -1
     cdef int _input_over(self, Exchange x) except -1
     cdef int _flush(self, Exchange x) except -1
+    cdef int _borrow(self, Exchange x) noexcept
     cdef int _schedule_resume(self, Exchange x) except -1
     cdef bint _has_room(self) noexcept
 

@@ -100,6 +100,7 @@ cdef class FrameDriver(WebSocketDriver):
             alive.silent_for_good = True
             return x.abort(CANCEL)
         alive.misses += 1
+        alive._borrow(x)
         alive.session.send_ping(&alive.out, NULL, 0)
         return alive._flush(x)
 
@@ -141,7 +142,7 @@ cdef class FrameDriver(WebSocketDriver):
             elif event == Event.PONG:
                 if self.pings:
                     note_pong(
-                        self.pings, self.session.control, <Py_ssize_t>self.session.control_size,
+                        self.pings, self.session.payload, <Py_ssize_t>self.session.payload_size,
                         x.connection.local.loop.time(),
                     )
             elif event == Event.CLOSE:
@@ -161,9 +162,9 @@ cdef class FrameDriver(WebSocketDriver):
         """Count and log a failure that is a limit's doing."""
         cdef Session session = self.session
         if session.close_code == MESSAGE_TOO_BIG:
-            x.connection.over_limit(LIMIT_MESSAGE, <double>session.message_limit, MESSAGE_TOO_BIG)
+            x.connection.over_limit(LIMIT_MESSAGE, <double>session.limits.message, MESSAGE_TOO_BIG)
         elif session.close_code == POLICY_VIOLATION:
-            x.connection.over_limit(LIMIT_FRAGMENTS, <double>session.fragment_limit, POLICY_VIOLATION)
+            x.connection.over_limit(LIMIT_FRAGMENTS, <double>session.limits.fragments, POLICY_VIOLATION)
         return 0
 
     cdef int _message(self, Exchange x, bint direct) except -1:
@@ -172,9 +173,9 @@ cdef class FrameDriver(WebSocketDriver):
         if not self._wants_messages():
             return 0
         if session.is_text:
-            message = PyUnicode_DecodeUTF8(session.message, session.message_size, NULL)
+            message = PyUnicode_DecodeUTF8(session.payload, session.payload_size, NULL)
         else:
-            message = PyBytes_FromStringAndSize(session.message, session.message_size)
+            message = PyBytes_FromStringAndSize(session.payload, session.payload_size)
         return self._push(x, message, len(message), direct)
 
     cdef int _note_held(self, Exchange x) except -1:
@@ -225,6 +226,7 @@ cdef class FrameDriver(WebSocketDriver):
         cdef int used
         if not self.session.can_send():
             raise self.disconnect()
+        self._borrow(x)
         if size < SEND_THROUGH or self.session.compresses(size):
             self.session.send_message(&self.out, text, data, size)
             return self._pushed(x)
@@ -297,11 +299,25 @@ cdef class FrameDriver(WebSocketDriver):
         return WebSocketDriver._pushed(self, x)
 
     cdef int _flush(self, Exchange x) except -1:
+        cdef LoopLocal local
         if self.out.size:
             self.congested = x.send_data(self.out.data, self.out.size, None) == 0
             self.out.size = 0
-            if self.out.capacity > KEPT_OUTPUT:
+        if self.out.capacity:
+            local = x.connection.local
+            if local.spare.capacity == 0 and self.out.capacity <= SPARE_OUTPUT:
+                local.spare = self.out
+                buffer_init(&self.out)
+            else:
                 buffer_free(&self.out)
+        return 0
+
+    cdef int _borrow(self, Exchange x) noexcept:
+        """Give our output, when it is empty, the capacity that is at hand: it is for the length of a call only."""
+        cdef LoopLocal local = x.connection.local
+        if self.out.capacity == 0:
+            self.out = local.spare
+            buffer_init(&local.spare)
         return 0
 
     # --- the end
@@ -338,7 +354,7 @@ cdef class FrameDriver(WebSocketDriver):
         cdef bint first = not self.close_code
         cdef str reason
         if first:
-            reason = PyUnicode_DecodeUTF8(session.close_reason, session.close_reason_size, NULL)
+            reason = PyUnicode_DecodeUTF8(session.payload, session.payload_size, NULL)
             self._note_close(x, session.close_code, reason)
         self._flush(x)
         self._stop_timer()

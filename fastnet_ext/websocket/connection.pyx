@@ -81,12 +81,12 @@ cdef class Connection:
         cdef Session session = self._session
         if event == Event.MESSAGE:
             if session.is_text:
-                return "text", PyUnicode_DecodeUTF8(session.message, <Py_ssize_t>session.message_size, NULL)
-            return "binary", PyBytes_FromStringAndSize(session.message, <Py_ssize_t>session.message_size)
+                return "text", PyUnicode_DecodeUTF8(session.payload, <Py_ssize_t>session.payload_size, NULL)
+            return "binary", PyBytes_FromStringAndSize(session.payload, <Py_ssize_t>session.payload_size)
         if event == Event.CLOSE or event == Event.FAILED:
-            reason = PyUnicode_DecodeUTF8(session.close_reason, <Py_ssize_t>session.close_reason_size, NULL)
+            reason = PyUnicode_DecodeUTF8(session.payload, <Py_ssize_t>session.payload_size, NULL)
             return "close" if event == Event.CLOSE else "failed", session.close_code, reason
-        payload = PyBytes_FromStringAndSize(session.control, <Py_ssize_t>session.control_size)
+        payload = PyBytes_FromStringAndSize(session.payload, <Py_ssize_t>session.payload_size)
         return "ping" if event == Event.PING else "pong", payload
 
     def receive_end(self):

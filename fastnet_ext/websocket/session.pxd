@@ -20,6 +20,7 @@ can cimport each `Event` under a name of its own.
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastnet_ext.core.buffer cimport Buffer
+from fastnet_ext.core.flag cimport flag
 from fastnet_ext.websocket.deflate cimport Deflate
 from fastnet_ext.websocket.frames cimport CONTROL_MAX, HEADER_MAX, Fault, Frame
 
@@ -55,11 +56,11 @@ cdef enum Role:
 cdef enum Event:
     RAISED = -1   # a Python exception is set (MemoryError; urandom failed)
     NEED_DATA = 0
-    MESSAGE       # message, message_size, is_text
-    PING          # control, control_size; the Pong is in `out`, unless automatic_pong is off
-    PONG          # control, control_size
-    CLOSE         # close_code, close_reason; the echo is in `out`, unless we had sent Close before
-    FAILED        # close_code, close_reason; the Close is in `out`, unless we had sent one before
+    MESSAGE       # payload, is_text
+    PING          # payload; the Pong is in `out`, unless automatic_pong is off
+    PONG          # payload
+    CLOSE         # close_code, payload: its reason; the echo is in `out`, unless we had sent Close before
+    FAILED        # close_code, payload: its reason; the Close is in `out`, unless we had sent one before
 
 
 cdef class Limits:
@@ -68,63 +69,61 @@ cdef class Limits:
     # Bytes of one message, all its fragments together. A frame that would exceed it is refused by its
     # header, before any of its payload is kept (1009). Of a compressed message, what it decompresses to.
     cdef readonly uint64_t message
+    # Bytes of a compressed message as they come.
+    cdef uint64_t packed
     # Fragments of one message, empty ones included (1008). Fragments are appended to one run of bytes, so
     # they cost no memory of their own; the count bounds the work that a message of any size can cause.
     cdef readonly uint32_t fragments
 
 
 cdef class Session:
-    # Who we are, where we are in the connection's life, what the peer may send.
-    cdef readonly uint8_t role          # Role
-    cdef readonly uint8_t state         # State
-    cdef public bint automatic_pong     # answer pings in `next` (the default)
-    cdef uint64_t message_limit
-    cdef uint64_t packed_limit          # of what decompresses to it
-    cdef uint32_t fragment_limit
-    # permessage-deflate, where it was agreed on: see `use_deflate`.
+    # What the peer may send, and permessage-deflate, where it was agreed on: see `use_deflate`.
+    cdef Limits limits
     cdef Deflate deflate
 
     # The frame being read. A header in pieces waits in `header`; `fault` says what is wrong with the last one
     # by itself. With `in_frame`, `frame` is the header of the frame being read, `left` the payload bytes still
     # to come and frame.key the key turned to the next of them.
-    cdef char header[HEADER_MAX]
-    cdef uint8_t header_have
-    cdef bint in_frame
     cdef Frame frame
-    cdef Fault fault
     cdef uint64_t left
-    # A control frame's payload in pieces; those in one piece stay where they arrived.
-    cdef char control_bytes[CONTROL_MAX]
-    cdef uint8_t control_have
+    # CONTROL_MAX bytes for a control frame's payload that comes in pieces, NULL until one does; those in one piece stay
+    # where they arrived.
+    cdef char* control_bytes
 
     # The message being read: its opcode (0 between messages), the fragments begun, the bytes that arrived
     # before its last frame was whole. `delivered`: `assembled` was handed out and is emptied by `next`.
     # `compressed`: it came with RSV1; `packed` bytes of it have been announced by headers so far.
-    cdef uint8_t opcode
-    cdef uint8_t utf8
-    cdef bint delivered
-    cdef bint compressed
     cdef uint64_t packed
-    cdef uint32_t fragments
     cdef Buffer assembled
 
-    # What the last event brought. All pointers are valid until the next call of `next` only: they point
-    # into the caller's data, into this session, or (the reason of a failure) at a constant.
-    cdef const char* message
-    cdef size_t message_size
-    cdef bint is_text                   # then `message` is valid UTF-8
-    cdef const char* control
-    cdef size_t control_size
-    cdef readonly uint16_t close_code   # 0 until closed; 1005 without a code, 1006 without a Close frame
-    cdef const char* close_reason       # valid UTF-8, not terminated
-    cdef size_t close_reason_size
+    # What the last event brought: the message (`is_text`: then it is valid UTF-8), what a Ping or Pong says, or the
+    # reason of a Close or a failure (valid UTF-8, not terminated). Valid until the next call of `next` only: it points into
+    # the caller's data, into this session, or (the reason of a failure) at a constant.
+    cdef const char* payload
+    cdef size_t payload_size
 
-    # Sending: within a fragmented message (send_fragment), whether that is compressed, and the client's
-    # store of random masks.
-    cdef bint sending
-    cdef bint sending_compressed
+    # A client's store of random masks.
     cdef bytes masks
-    cdef Py_ssize_t masks_used
+    cdef uint16_t masks_used
+
+    # And of all these what is small, side by side, since an idle connection is to cost little.
+    cdef readonly uint16_t close_code   # 0 until closed; 1005 without a code, 1006 without a Close frame
+    cdef uint32_t fragments
+    cdef readonly uint8_t role          # Role
+    cdef readonly uint8_t state         # State: where we are in the connection's life
+    cdef uint8_t header_have
+    cdef char header[HEADER_MAX]
+    cdef uint8_t fault                  # Fault
+    cdef uint8_t control_have
+    cdef uint8_t opcode
+    cdef uint8_t utf8
+    cdef flag in_frame
+    cdef flag delivered
+    cdef flag compressed
+    cdef flag is_text
+    cdef flag sending                   # within a fragmented message (send_fragment), and whether that is compressed
+    cdef flag sending_compressed
+    cdef public flag automatic_pong     # answer pings in `next` (the default)
 
     # Read on. `data` is writable: payloads are unmasked in place. A message that lies whole and in one
     # frame within `data` is delivered as a view into it; everything else is collected here, so the

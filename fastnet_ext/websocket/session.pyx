@@ -6,6 +6,7 @@ from os import urandom
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport UINT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, strlen
 
 from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_free, buffer_init, buffer_reserve
@@ -82,9 +83,12 @@ cdef class Limits:
 
     def __init__(self, uint64_t message=1024 * 1024, uint32_t fragments=16384):
         self.message = message
+        self.packed = message + min((message >> PACKED_SHIFT) + PACKED_EXTRA, UINT64_MAX - message)
         self.fragments = fragments
 
 
+# Nothing that it refers to refers to it.
+@cython.no_gc
 @cython.final
 cdef class Session:
     """The machine of one connection; ``Connection`` is its face for Python."""
@@ -95,17 +99,14 @@ cdef class Session:
         self.role = <uint8_t>role
         self.state = State.OPEN
         self.automatic_pong = True
-        self.message_limit = limits.message
-        self.packed_limit = limits.message + min(
-            (limits.message >> PACKED_SHIFT) + PACKED_EXTRA, UINT64_MAX - limits.message
-        )
-        self.fragment_limit = limits.fragments
-        self.message = self.control = self.close_reason = b""
+        self.limits = limits
+        self.payload = b""
         buffer_init(&self.assembled)
         born(LIVE_WEBSOCKET_SESSION)
 
     def __dealloc__(self):
         buffer_free(&self.assembled)
+        free(self.control_bytes)
         died(LIVE_WEBSOCKET_SESSION)
 
     cdef int use_deflate(self, Deflate deflate) except -1:
@@ -118,9 +119,9 @@ cdef class Session:
         cdef Event event = self._next(out, data, size, consumed)
         if DEBUG:
             invariant(consumed[0] <= size)
-            invariant(self.assembled.size <= self.message_limit)
+            invariant(self.assembled.size <= self.limits.message)
             invariant(not self.in_frame or self.left <= self.frame.size)
-            invariant(event != Event.MESSAGE or self.message_size <= self.message_limit)
+            invariant(event != Event.MESSAGE or self.payload_size <= self.limits.message)
             invariant(not self.compressed or self.deflate is not None)
         return event
 
@@ -168,7 +169,7 @@ cdef class Session:
     cdef const char* _broken_rule(self) noexcept:
         """What is wrong with the frame's header at this point of the session, NULL when nothing is."""
         if self.fault != FAULT_NONE:
-            return _fault_reason(self.fault)
+            return _fault_reason(<Fault>self.fault)
         if self.frame.rsv:
             if self.frame.rsv != RSV1 or self.deflate is None:
                 return b"reserved bit set"
@@ -204,14 +205,14 @@ cdef class Session:
                     self.deflate.begin()
             # What was taken before never exceeds these, so the differences do not wrap.
             if self.compressed:
-                room = self.packed_limit - self.packed
+                room = self.limits.packed - self.packed
                 self.packed += self.frame.size
             else:
-                room = self.message_limit - self.assembled.size
+                room = self.limits.message - self.assembled.size
             if self.frame.size > room:
                 return self._fail(out, MESSAGE_TOO_BIG, b"message too big")
             self.fragments += 1
-            if self.fragments > self.fragment_limit:
+            if self.fragments > self.limits.fragments:
                 return self._fail(out, POLICY_VIOLATION, b"too many fragments")
         self.in_frame = True
         self.left = self.frame.size
@@ -239,14 +240,14 @@ cdef class Session:
             # All there is of this message lies in `data`: it stays there.
             if self.frame.masked:
                 mask_in_place(p, take, self.frame.key)
-            self.message = p
-            self.message_size = take
+            self.payload = p
+            self.payload_size = take
         else:
             if take:
                 self._collect(p, take)
                 part = self.assembled.data + self.assembled.size - take
-            self.message = self.assembled.data
-            self.message_size = self.assembled.size
+            self.payload = self.assembled.data
+            self.payload_size = self.assembled.size
         if self.opcode == OPCODE_TEXT:
             self.utf8 = utf8_check(part, take, self.utf8)
             if self.utf8 == UTF8_REJECT:
@@ -272,20 +273,20 @@ cdef class Session:
         else:
             outcome = deflate.inflate(
                 data, size, self.frame.key, last,
-                self.message_limit - self.assembled.size, self.assembled.data, self.assembled.size,
+                self.limits.message - self.assembled.size, self.assembled.data, self.assembled.size,
             )
         if outcome == INFLATE_TOO_BIG:
             return self._fail(out, MESSAGE_TOO_BIG, b"message too big")
         if outcome != INFLATE_DONE:
             return self._fail(out, INVALID_PAYLOAD, b"compressed data is not valid")
         self.frame.key = mask_rotate(self.frame.key, size)
-        self.message = PyBytes_AS_STRING(deflate.plain)
-        self.message_size = <size_t>PyBytes_GET_SIZE(deflate.plain)
+        self.payload = PyBytes_AS_STRING(deflate.plain)
+        self.payload_size = <size_t>PyBytes_GET_SIZE(deflate.plain)
         if not last or self.assembled.size:
-            if buffer_append(&self.assembled, self.message, self.message_size) < 0:
+            if buffer_append(&self.assembled, self.payload, self.payload_size) < 0:
                 raise MemoryError()
-            self.message = self.assembled.data
-            self.message_size = self.assembled.size
+            self.payload = self.assembled.data
+            self.payload_size = self.assembled.size
         return Event.NEED_DATA
 
     cdef int _collect(self, const char* data, size_t size) except -1:
@@ -315,6 +316,9 @@ cdef class Session:
             self._empty()
         if self.assembled.size == 0 and self.assembled.capacity > IDLE_CAPACITY:
             buffer_free(&self.assembled)
+        if self.control_bytes is not NULL and not (self.in_frame and self.frame.opcode & 8):
+            free(self.control_bytes)
+            self.control_bytes = NULL
 
     cdef Event _take_control(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED:
         cdef char* p = data + consumed[0]
@@ -323,16 +327,20 @@ cdef class Session:
             take = <size_t>self.left
         consumed[0] += take
         self.left -= take
-        self.control_size = <size_t>self.frame.size
+        self.payload_size = <size_t>self.frame.size
         if take == self.frame.size:
             if self.frame.masked:
                 mask_in_place(p, take, self.frame.key)
-            self.control = p
+            self.payload = p
         else:
+            if self.control_bytes is NULL:
+                self.control_bytes = <char*>malloc(CONTROL_MAX)
+                if self.control_bytes is NULL:
+                    raise MemoryError()
             mask_copy(self.control_bytes + self.control_have, p, take, self.frame.key)
             self.frame.key = mask_rotate(self.frame.key, take)
             self.control_have += <uint8_t>take
-            self.control = self.control_bytes
+            self.payload = self.control_bytes
         if self.left:
             return Event.NEED_DATA
         self.in_frame = False
@@ -342,18 +350,18 @@ cdef class Session:
             return self._receive_close(out)
         # Section 5.5.2: a Ping is answered as long as no Close was received, in CLOSING too.
         if self.automatic_pong:
-            self._write_frame(out, FIN | OPCODE_PONG, self.control, self.control_size)
+            self._write_frame(out, FIN | OPCODE_PONG, self.payload, self.payload_size)
         return Event.PING
 
     cdef Event _receive_close(self, Buffer* out) except RAISED:
         """Sections 5.5.1 and 7.1.5: the peer's Close, echoed unless it is an answer to ours."""
         cdef uint16_t code = NO_STATUS
-        cdef size_t size = self.control_size
-        cdef const char* reason = self.control
+        cdef size_t size = self.payload_size
+        cdef const char* reason = self.payload
         if size == 1:
             return self._fail(out, PROTOCOL_ERROR, b"close code of one byte")
         if size:
-            code = load16(self.control)
+            code = load16(self.payload)
             reason += 2
             size -= 2
             if not close_code_allowed(code):
@@ -363,8 +371,8 @@ cdef class Session:
         if self.state == State.OPEN:
             self._write_close(out, code, reason, size)
         self.close_code = code
-        self.close_reason = reason
-        self.close_reason_size = size
+        self.payload = reason
+        self.payload_size = size
         self.state = TRANSITIONS[self.state][<int>Input.RECEIVE_CLOSE]
         return Event.CLOSE
 
@@ -373,8 +381,8 @@ cdef class Session:
         if self.state == State.OPEN:
             self._write_close(out, code, reason, strlen(reason))
         self.close_code = code
-        self.close_reason = reason
-        self.close_reason_size = strlen(reason)
+        self.payload = reason
+        self.payload_size = strlen(reason)
         self.state = TRANSITIONS[self.state][<int>Input.BREAK_RULE]
         self.in_frame = False
         buffer_free(&self.assembled)
@@ -385,8 +393,6 @@ cdef class Session:
     cdef void receive_end(self) noexcept:
         if self.state == State.OPEN or self.state == State.CLOSING:
             self.close_code = ABNORMAL_CLOSURE
-            self.close_reason = b""
-            self.close_reason_size = 0
         self.state = TRANSITIONS[self.state][<int>Input.END_OF_INPUT]
 
     # Sending
