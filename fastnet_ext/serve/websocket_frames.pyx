@@ -168,14 +168,10 @@ cdef class FrameDriver(WebSocketDriver):
         return 0
 
     cdef int _message(self, Exchange x, bint direct) except -1:
-        cdef Session session = self.session
         cdef object message
         if not self._wants_messages():
             return 0
-        if session.is_text:
-            message = PyUnicode_DecodeUTF8(session.payload, session.payload_size, NULL)
-        else:
-            message = PyBytes_FromStringAndSize(session.payload, session.payload_size)
+        message = self.session.message()
         return self._push(x, message, len(message), direct)
 
     cdef int _note_held(self, Exchange x) except -1:

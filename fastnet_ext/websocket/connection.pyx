@@ -72,17 +72,20 @@ cdef class Connection:
         cdef char* p = <char*>&data[0] if data.shape[0] else NULL
         cdef size_t size = <size_t>data.shape[0], used = 0, consumed = 0
         cdef Py_ssize_t events = 0
-        while self._session.next(&self._out, p + used, size - used, &consumed) != Event.NEED_DATA:
+        cdef Event event
+        while True:
+            event = self._session.next(&self._out, p + used, size - used, &consumed)
+            if event == Event.NEED_DATA:
+                return events
+            if event == Event.MESSAGE:
+                self._session.unmask()
             used += consumed
             events += 1
-        return events
 
     cdef tuple _describe(self, Event event):
         cdef Session session = self._session
         if event == Event.MESSAGE:
-            if session.is_text:
-                return "text", PyUnicode_DecodeUTF8(session.payload, <Py_ssize_t>session.payload_size, NULL)
-            return "binary", PyBytes_FromStringAndSize(session.payload, <Py_ssize_t>session.payload_size)
+            return "text" if session.is_text else "binary", session.message()
         if event == Event.CLOSE or event == Event.FAILED:
             reason = PyUnicode_DecodeUTF8(session.payload, <Py_ssize_t>session.payload_size, NULL)
             return "close" if event == Event.CLOSE else "failed", session.close_code, reason

@@ -98,7 +98,8 @@ cdef class Session:
 
     # What the last event brought: the message (`is_text`: then it is valid UTF-8), what a Ping or Pong says, or the
     # reason of a Close or a failure (valid UTF-8, not terminated). Valid until the next call of `next` only: it points into
-    # the caller's data, into this session, or (the reason of a failure) at a constant.
+    # the caller's data, into this session, or (the reason of a failure) at a constant. A binary message that lies whole
+    # in the caller's data is `still_masked` there: `message` unmasks it as it copies it, in one pass.
     cdef const char* payload
     cdef size_t payload_size
 
@@ -121,6 +122,7 @@ cdef class Session:
     cdef flag delivered
     cdef flag compressed
     cdef flag is_text
+    cdef flag still_masked
     cdef flag sending                   # within a fragmented message (send_fragment), and whether that is compressed
     cdef flag sending_compressed
     cdef public flag automatic_pong     # answer pings in `next` (the default)
@@ -131,6 +133,10 @@ cdef class Session:
     # `receive_end`, input is dropped.
     cdef Event next(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED
     cdef Event _next(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED
+    # After MESSAGE: the message as an object, str or bytes.
+    cdef object message(self)
+    # After MESSAGE, in place of `message`: make `payload` what the peer meant, where it lies.
+    cdef void unmask(self) noexcept
     # What the last event brought is used: give back memory that the next message may do without. For
     # drivers that wait for more input after an event.
     cdef void settle(self) noexcept

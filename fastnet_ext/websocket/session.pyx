@@ -4,7 +4,8 @@
 from os import urandom
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport UINT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, strlen
@@ -225,6 +226,7 @@ cdef class Session:
         cdef const char* part = p
         cdef bint last
         cdef Event failure
+        self.still_masked = False
         if take > self.left:
             take = <size_t>self.left
         consumed[0] += take
@@ -237,9 +239,12 @@ cdef class Session:
             take = <size_t>PyBytes_GET_SIZE(self.deflate.plain)
             part = PyBytes_AS_STRING(self.deflate.plain)
         elif last and self.assembled.size == 0:
-            # All there is of this message lies in `data`: it stays there.
+            # All there is of this message lies in `data`: it stays there. Text is unmasked to be checked.
             if self.frame.masked:
-                mask_in_place(p, take, self.frame.key)
+                if self.opcode == OPCODE_TEXT:
+                    mask_in_place(p, take, self.frame.key)
+                else:
+                    self.still_masked = True
             self.payload = p
             self.payload_size = take
         else:
@@ -288,6 +293,22 @@ cdef class Session:
             self.payload = self.assembled.data
             self.payload_size = self.assembled.size
         return Event.NEED_DATA
+
+    cdef object message(self):
+        cdef object made
+        cdef Py_ssize_t size = <Py_ssize_t>self.payload_size
+        if self.is_text:
+            return PyUnicode_DecodeUTF8(self.payload, size, NULL)
+        if not self.still_masked:
+            return PyBytes_FromStringAndSize(self.payload, size)
+        made = PyBytes_FromStringAndSize(NULL, size)
+        mask_copy(PyBytes_AS_STRING(made), self.payload, self.payload_size, self.frame.key)
+        return made
+
+    cdef void unmask(self) noexcept:
+        if self.still_masked:
+            self.still_masked = False
+            mask_in_place(<char*>self.payload, self.payload_size, self.frame.key)
 
     cdef int _collect(self, const char* data, size_t size) except -1:
         """Append payload of the current frame to what is collected, unmasked."""

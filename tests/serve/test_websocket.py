@@ -649,6 +649,41 @@ def test_one_receiver_at_a_time() -> None:
     open_and_run(test)
 
 
+def test_one_task_at_a_time_awaits_an_iterator() -> None:
+    async def test() -> None:
+        seen: list[Any] = []
+
+        async def first(messages: Any) -> None:
+            seen.append(await anext(messages))
+
+        async def handler(ws: WebSocket) -> None:
+            messages = aiter(ws)
+            waiting = asyncio.create_task(first(messages))
+            await asyncio.sleep(0)
+            with pytest.raises(RuntimeError, match="one at a time"):
+                await anext(messages)
+            with pytest.raises(RuntimeError, match="one at a time"):
+                await ws.receive()
+            await waiting
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(messages), 0)
+            seen.append("a wait was given up")
+            seen.extend([message async for message in ws])
+
+        opened = Opened(handler)
+        await turns()
+        opened.send("one")
+        await turns()
+        opened.send("two", b"three")
+        await turns()
+        opened.close()
+        await turns()
+        assert opened.finished
+        assert seen == ["one", "a wait was given up", "two", b"three"]
+
+    open_and_run(test)
+
+
 def test_a_cancelled_wait_loses_nothing() -> None:
     async def test() -> None:
         taken: list[Any] = []
