@@ -186,3 +186,66 @@ def test_processes_that_replace_expired_keys_admit_what_one_would() -> None:
     admitted = [sum(view[number * rounds + turn] for number in range(4)) for turn in range(rounds)]
     assert admitted == [2 * len(keys)] * rounds
     assert (limiter.evicted, limiter.full) == (0, 0)
+
+
+def test_a_limit_of_one_is_a_lock_of_processes() -> None:
+    """Few places, which are freed and taken again all the time: who is admitted is alone, until it gives back."""
+    keys, turns, processes = 6, 4000, 4
+    memory = mmap.mmap(-1, TableLimiter.size_for(keys))
+    shared = mmap.mmap(-1, (2 * keys + processes) * 8)
+    limiter = FixedWindow(1, 3600, capacity=keys, memory=memory)
+    names = [f"key {number}" for number in range(keys)]
+
+    def work(number: int) -> None:
+        view = memoryview(shared).cast("Q")
+        for turn in range(turns):
+            key = (turn * (number + 1) + turn // 7) % keys
+            if not limiter.hit(names[key], SECOND):
+                continue
+            # Two of them in here would miss each other's change, or see each other's number.
+            view[key] = number
+            seen = view[keys + key]
+            if turn % 16 == 0:
+                time.sleep(0)
+            assert view[key] == number
+            view[keys + key] = seen + 1
+            view[2 * keys + number] += 1
+            limiter.give_back(names[key], SECOND)
+
+    in_processes(processes, work)
+    view = memoryview(shared).cast("Q")
+    assert sum(view[keys : 2 * keys]) == sum(view[2 * keys :]) > turns
+    assert all(limiter.hit(name, SECOND) for name in names), "all was given back"
+    assert (limiter.evicted, limiter.full) == (0, 0)
+
+
+def test_processes_that_are_killed_leave_nothing_stuck() -> None:
+    """Killed wherever they happen to be, again and again; what they took expires, and all places are there."""
+    keys = 64
+    memory = mmap.mmap(-1, TableLimiter.size_for(keys))
+    begun = mmap.mmap(-1, 8)
+    limiter = FixedWindow(1, 1, capacity=keys, memory=memory)
+
+    def work(number: int) -> None:
+        view = memoryview(begun).cast("Q")
+        while True:
+            view[0] += 1
+            for key in range(keys):
+                if limiter.hit(f"{number} {key}", SECOND):
+                    limiter.give_back(f"{number} {key}", SECOND)
+
+    view = memoryview(begun).cast("Q")
+    for number in range(30):
+        view[0] = 0
+        pid = os.fork()
+        if pid == 0:
+            work(number)
+        while view[0] < 3:
+            time.sleep(0)
+        os.kill(pid, signal.SIGKILL)
+        assert os.waitpid(pid, 0)[1] == signal.SIGKILL
+    later = 100 * SECOND
+    full, evicted = limiter.full, limiter.evicted
+    assert all(limiter.hit(f"new {key}", later) for key in range(keys))
+    assert not any(limiter.hit(f"new {key}", later) for key in range(keys))
+    assert (limiter.full, limiter.evicted) == (full, evicted)
