@@ -9,6 +9,7 @@ from benches.load import (
     broadcast,
     events,
     latency,
+    limits,
     load,
     machine,
     memory,
@@ -38,6 +39,7 @@ KINDS = (
     "broadcast",
     "events",
     "switches",
+    "limits",
     "workers",
     "restart",
 )
@@ -103,6 +105,7 @@ def _measure(options: argparse.Namespace, cores: machine.Cores) -> list[Section]
         "broadcast": lambda: broadcast.run(plan, quick=quick),
         "events": lambda: events.run(plan, quick=quick),
         "switches": lambda: switches.run(replace(plan, seconds=1), quick=quick),
+        "limits": lambda: limits.run(plan, quick=quick),
         "workers": lambda: workers.run(plan, quick=quick),
         "restart": lambda: restart.run(plan, quick=quick),
     }

@@ -20,6 +20,7 @@ from benches.load import (
     client,
     h2load,
     handshakes,
+    limits,
     machine,
     peers,
     processes,
@@ -518,6 +519,30 @@ def test_applications_are_those_that_every_server_can_be_given() -> None:
         assert set(scenario.needs) <= set(peers.pinned())
         able = {server.name for server in catalog.ALL if scenario.name in server.scenarios}
         assert {"fastnet", "uvicorn", "granian-asgi"} <= able
+
+
+# --- rate limits
+
+
+def test_a_rate_limit_is_compared_within_a_repetition() -> None:
+    found = limits.Costs({limits.FREE: [10.0, 20.0], limits.LIMITED: [10.2, 20.4], limits.TOLD: [11.0, 22.0]})
+    (verdict,) = limits.cost_verdicts(found)
+    assert verdict.measured == pytest.approx(1.02)
+    assert (verdict.limit, verdict.word) == (1.03, "PASS")
+    found.fault = "disqualified: because"
+    (verdict,) = limits.cost_verdicts(found)
+    assert (verdict.word, verdict.remark) == ("not measured", "disqualified")
+
+
+@pytest.mark.parametrize(("admitted", "word"), [(20_000, "PASS"), (20_020, "PASS"), (19_979, "miss"), (20_022, "miss")])
+def test_what_is_admitted_may_be_off_by_a_thousandth(admitted: int, word: str) -> None:
+    assert limits.kept_verdict(limits.Kept(admitted, 90_000, 10.0)).word == word
+
+
+def test_what_workers_admitted_is_read_from_their_files(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / str(number)).write_bytes((10 + number).to_bytes(8, sys.byteorder))
+    assert limits.counted(tmp_path)[1] == 33
 
 
 # --- switches, workers, restarts

@@ -8,7 +8,7 @@ from typing import Any, Final
 from fastnet_ext.exchange.rate_limit import ClientKey, FunctionKey, HeaderKey, Key, SharedKey
 from fastnet_ext.exchange.request import Call
 
-__all__ = ["KeyLike", "api_key", "client_ip", "everyone", "header", "key_of"]
+__all__ = ["KeyLike", "api_key", "client_ip", "client_network", "everyone", "header", "key_of"]
 
 # A key of ours, or a function of the request that returns one; None from it: the request is not limited.
 KeyLike = Key | Callable[[Call], str | bytes | None]
@@ -19,6 +19,11 @@ client_ip: Final[Key] = ClientKey()
 
 # All requests together.
 everyone: Final[Key] = SharedKey()
+
+
+def client_network(prefix: int) -> Key:
+    """By the client's address as ``client_ip`` does it, IPv6 by its first ``prefix`` bits: 1 to 128."""
+    return ClientKey(prefix)
 
 
 def header(name: str) -> Key:

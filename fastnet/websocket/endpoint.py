@@ -129,7 +129,10 @@ def _message_guard(options: Mapping[str, Any]) -> RateLimitGuard | None:
     limits = limits_of(options.get("message_limit"))
     if any(isinstance(limit, Concurrency) for limit in limits):
         raise TypeError("message_limit takes rates: a Concurrency limits requests in flight")
-    return RateLimitGuard([limit.engine for limit in limits if isinstance(limit, RateLimit)]) if limits else None
+    rates = [limit for limit in limits if isinstance(limit, RateLimit)]
+    if any(rate.store is not None for rate in rates):
+        raise TypeError("message_limit is counted by each server: messages do not wait for a store")
+    return RateLimitGuard([rate.engine for rate in rates]) if rates else None
 
 
 def _websocket_argument(name: str, annotation: Any) -> Argument:

@@ -153,7 +153,7 @@ cdef class Guard:
     """Admits or refuses a request before its handler, in compiled code."""
 
     # ADMITTED: `release` is owed. REFUSED: x.refusal says with what. WAITS: x.waits_for is this guard, which
-    # calls x.admitter.go_on once it has admitted x.
+    # calls x.admitter.go_on once it has decided: admitted, or refused with x.refusal.
     cdef Admission admit(self, Exchange x) except *
     cdef int release(self, Exchange x) except -1
     # The exchange waits no longer: it is gone, or has waited for too long.
@@ -163,7 +163,7 @@ cdef class Guard:
 cdef class Admitter:
     """Who brought an exchange to a guard that made it wait."""
 
-    # The guard has admitted it: go on where it was left.
+    # The guard has admitted it, or set x.refusal: go on where it was left. x.waits_for is None again.
     cdef int go_on(self, Exchange x) except -1
 
 
@@ -245,6 +245,7 @@ cdef class Exchange:
 
     # --- the answer
     cdef Responder responder            # None until somebody wants to be told
+    cdef list more_fields               # of its head, beside those of any ResponseHead: valid (name, value), None
     cdef object drain_waiter            # future of whoever waits until send_data may go on, None
     cdef uint64_t bytes_sent            # body bytes handed to the carrier
     cdef int status                     # 0 until the head is sent

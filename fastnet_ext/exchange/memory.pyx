@@ -113,7 +113,7 @@ cdef class MemoryExchange(Exchange):
     @property
     def fields(self):
         """The answer's header fields, a list of (name, value) bytes; None before the head."""
-        return None if self.answer_head is None else list((<ResponseHead>self.answer_head).fields)
+        return None if self.answer_head is None else (<ResponseHead>self.answer_head).fields + (self.more_fields or [])
 
     @property
     def answer_status(self):

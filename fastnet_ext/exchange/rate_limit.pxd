@@ -11,6 +11,14 @@ cdef enum:
     MAX_RATE_LIMITS = 16
 
 
+cdef struct Taken:
+    # What a request took of each limit of a guard, in their order; a cost of 0 is nothing.
+    uint64_t now
+    uint64_t hashes[MAX_RATE_LIMITS]
+    uint64_t costs[MAX_RATE_LIMITS]
+    Outcome outcomes[MAX_RATE_LIMITS]
+
+
 cdef class Key:
     """Whose requests count together."""
 
@@ -23,11 +31,16 @@ cdef class RateLimit:
     cdef readonly Limiter limiter
     cdef readonly Key key
     cdef readonly str name
+    cdef readonly bint headers          # admitted requests are told too
+    cdef readonly bytes policy          # the item of RateLimit-Policy
+    cdef bytes quoted                   # the name
     cdef uint64_t fixed_cost            # when `cost` is None
     cdef readonly object cost           # request -> int, None
 
     # What a request costs; 0: nothing. Raises ValueError for less.
     cdef uint64_t cost_of(self, Exchange x) except? 0
+    # The item of RateLimit: what is left, and for how many seconds that counts.
+    cdef bytes standing(self, const Outcome* outcome, uint64_t time)
     cdef object refusal(self, const Outcome* outcome)
 
 
@@ -37,6 +50,16 @@ cdef class RateLimitGuard(Guard):
     cdef readonly tuple limits
     cdef readonly uint64_t refused      # since the start
     cdef object clock                   # () -> nanoseconds; None: the system's monotonic clock
+    cdef bint headers                   # of at least one limit
 
     # None when the request is admitted, else the exception that refuses it; `cutoff` is what the log is told.
     cdef object take(self, Exchange x, int cutoff)
+    cdef object take_into(self, Exchange x, int cutoff, Taken* taken)
+    # Undo the first `count` of what was taken.
+    cdef int give_back(self, const Taken* taken, Py_ssize_t count) except -1
+    # Fields for the answer to what was admitted.
+    cdef int announce(self, Exchange x, const Taken* taken) except -1
+
+
+# Adds to the fields of the answer to an admitted request how a limit stands.
+cdef int announce(Exchange x, RateLimit limit, const Outcome* outcome) except -1

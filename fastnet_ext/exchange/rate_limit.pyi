@@ -28,9 +28,17 @@ class RateLimit:
     limiter: Limiter
     key: Key
     name: str
+    headers: bool
+    policy: bytes
     cost: Callable[[Any], int] | None
     def __init__(
-        self, limiter: Limiter, key: Key, *, cost: int | Callable[[Any], int] = 1, name: str = "default"
+        self,
+        limiter: Limiter,
+        key: Key,
+        *,
+        cost: int | Callable[[Any], int] = 1,
+        name: str = "default",
+        headers: bool = False,
     ) -> None: ...
     def move(self, limiter: Limiter) -> None: ...
 

@@ -574,7 +574,7 @@ cdef class AsgiExchange(Exchange):
         return 0
 
     cdef int _queue_head(self, ResponseHead head, int64_t length, bint streamed) except -1:
-        cdef list fields = list(head.fields)
+        cdef list fields = head.fields + (self.more_fields or [])
         cdef dict message
         if self.status:
             raise RuntimeError("the head of this answer was sent before")

@@ -408,11 +408,15 @@ cdef class Http1Exchange(Exchange):
             self.keep_alive = False
         if out.capacity == 0:
             connection.loop_state.lend(out)
+        if self.more_fields is not None:
+            room += fields_size(self.more_fields)
         if buffer_reserve(out, size + DATE_FIELD + FRAMING_ROOM + room) < 0:
             raise MemoryError()
         p = out.data + out.size
         memcpy(p, <const char*>h1_head, size)
         p += size
+        if self.more_fields is not None:
+            p = put_fields(p, self.more_fields)
         if not head.has_date:
             memcpy(p, connection.loop_state.date(), DATE_FIELD)
             p += DATE_FIELD
@@ -572,6 +576,10 @@ cdef class Http1Exchange(Exchange):
         connection.clock = CLOCK_NONE
         if buffer_append(&connection.out, h1_head, len(h1_head)) < 0:
             raise MemoryError()
+        if self.more_fields is not None:
+            if buffer_reserve(&connection.out, fields_size(self.more_fields)) < 0:
+                raise MemoryError()
+            connection.out.size = put_fields(connection.out.data + connection.out.size, self.more_fields) - connection.out.data
         if buffer_append(&connection.out, b"connection: upgrade\r\n\r\n", 23) < 0:
             raise MemoryError()
         connection.flush_soon()
@@ -612,3 +620,26 @@ cdef class Http1Exchange(Exchange):
 
     cdef int flush(self) except -1:
         return (<Connection>self.connection).flush()
+
+
+cdef Py_ssize_t fields_size(list fields) except -1:
+    """Bytes that fields take on the wire."""
+    cdef bytes name, value
+    cdef Py_ssize_t size = 0
+    for name, value in fields:
+        size += len(name) + len(value) + 4
+    return size
+
+
+cdef char* put_fields(char* p, list fields) except NULL:
+    """Writes them to where `fields_size` of them fit; where they end."""
+    cdef bytes name, value
+    for name, value in fields:
+        memcpy(p, <const char*>name, len(name))
+        p += len(name)
+        memcpy(p, b": ", 2)
+        memcpy(p + 2, <const char*>value, len(value))
+        p += len(value) + 2
+        memcpy(p, b"\r\n", 2)
+        p += 2
+    return p

@@ -502,6 +502,10 @@ cdef class Http2Exchange(Exchange):
         block.size = 0
         if buffer_append(block, encoded, len(encoded)) < 0:
             raise MemoryError()
+        if self.more_fields is not None:
+            for name, value in self.more_fields:
+                if encode_field(block, <bytes>name, len(<bytes>name), <bytes>value, len(<bytes>value)) < 0:
+                    raise MemoryError()
         if not head.has_date and encode_field(block, b"date", 4, connection.loop_state.date() + 6, 29) < 0:
             raise MemoryError()
         if length >= 0 and encode_field(block, b"content-length", 14, digits, store_decimal(digits, length)) < 0:

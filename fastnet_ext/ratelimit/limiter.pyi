@@ -16,6 +16,9 @@ __all__ = [
 
 @final
 class Decision:
+    def __init__(
+        self, admitted: bool, retry_after: int | None = 0, remaining: int = 0, reset_after: int = 0
+    ) -> None: ...
     @property
     def admitted(self) -> bool: ...
     @property

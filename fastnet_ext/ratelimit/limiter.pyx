@@ -43,7 +43,17 @@ cdef class Decision:
     ``retry_after``: how long the same request has to wait, if no other comes; 0 when it is admitted, and None
     when it never will be, because its cost is more than is ever admitted at once. ``remaining``: the cost that
     would be admitted now. ``reset_after``: how long until the key stands as if it had never been seen.
+    Stores that count elsewhere make their own.
     """
+
+    def __init__(self, bint admitted, retry_after=0, uint64_t remaining=0, uint64_t reset_after=0):
+        if admitted and retry_after != 0:
+            raise ValueError(f"what is admitted has nothing to wait for: retry_after is {retry_after}")
+        self.outcome.verdict = ADMIT if admitted else NEVER if retry_after is None else REFUSE
+        self.outcome.retry = 0 if retry_after is None else retry_after
+        self.outcome.left = remaining
+        self.outcome.unit = 1
+        self.outcome.reset = reset_after
 
     @property
     def admitted(self):

@@ -28,6 +28,7 @@ cdef class Dispatcher(Admitter):
     cdef int _admit(self, Exchange x) except -1
     cdef int _press(self, Exchange x) except -1
     cdef int _wait(self, Exchange x) except -1
+    cdef int _hand_over(self, Exchange x) except -1
     cdef int refuse(self, Exchange x, object error) except -1
     # It waited for its turn, and may not any longer.
     cdef int shed(self, Exchange x) except -1

@@ -2,6 +2,7 @@
 """Finds the route of a request, asks its guards, and decides what becomes of the body."""
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.stdint cimport uint32_t
 
@@ -116,17 +117,35 @@ cdef class Dispatcher:
         """A guard makes it wait; of its body no more is kept than of one whose handler is slow."""
         x.admitter = self
         x.collecting = False
+        if x.body_mode == BODY_STREAM:
+            # Nobody is there yet to be given the pieces.
+            x.body_mode = BODY_LATE
         return 0
 
     cdef int go_on(self, Exchange x) except -1:
         x.deadline = 0
+        if x.refusal is not None:
+            return self.refuse(x, x.refusal)
+        x.body_mode = x.route.endpoint.body_mode
         if self.gate is not None and x.gate is None:
             x.gate = self.gate
         else:
             x.guards_held += 1
         x.collecting = x.body_mode == BODY_WHOLE
         self._admit(x)
-        return x.ready()
+        x.ready()
+        if x.body_mode == BODY_STREAM and x.started:
+            return self._hand_over(x)
+        return 0
+
+    cdef int _hand_over(self, Exchange x) except -1:
+        """What came while it waited."""
+        cdef bytes kept = x.take_chunk()
+        if kept and x.responder is not None:
+            x.responder.on_data(x, PyBytes_AS_STRING(kept), PyBytes_GET_SIZE(kept))
+        if x.body_complete and not x.ended and x.responder is not None:
+            x.responder.on_end(x)
+        return 0
 
     cdef int shed(self, Exchange x) except -1:
         x.connection.over_limit(LIMIT_QUEUE_TIME, x.connection.queue_time, 503)

@@ -10,7 +10,7 @@ import orjson
 import pytest
 
 from fastnet import App, Request, Router
-from fastnet.ratelimit import Concurrency, RateLimit, api_key, everyone, header
+from fastnet.ratelimit import Concurrency, RateLimit, api_key, client_network, everyone, header
 from fastnet_ext.ratelimit.limiter import GCRA, FixedWindow, LeakyBucket, SlidingLog, SlidingWindow, TokenBucket
 from tests.memory import Growth
 from tests.wire.live import Answer, Live, live
@@ -143,6 +143,20 @@ def test_addresses_behind_trusted_proxies_only() -> None:
     with live(make()) as server:
         assert statuses(server, 1, "/", "x-forwarded-for: 192.0.2.1") == [200]
         assert statuses(server, 1, "/", "x-forwarded-for: 192.0.2.2") == [429]
+
+
+def test_networks_of_another_size() -> None:
+    app = App()
+    app.limit("1" + HOUR, key=client_network(48))
+    hello(app)
+    with live(app, trusted_proxies=["127.0.0.1"]) as server:
+        assert statuses(server, 1, "/", "x-forwarded-for: 2001:db8:1:2::1") == [200]
+        assert statuses(server, 1, "/", "x-forwarded-for: 2001:db8:1:3::1") == [429]
+        assert statuses(server, 1, "/", "x-forwarded-for: 2001:db8:2:3::1") == [200]
+        assert statuses(server, 1, "/", "x-forwarded-for: 192.0.2.1") == [200]
+        assert statuses(server, 1, "/", "x-forwarded-for: 192.0.2.2") == [200]
+    with pytest.raises(ValueError, match="1 to 128"):
+        client_network(0)
 
 
 def test_costs() -> None:

@@ -151,7 +151,9 @@ def _nginx(launch: Launch) -> list[str]:
     return ["nginx", "-p", str(launch.scratch), "-c", str(config)]
 
 
-def _fastnet(module: str) -> Callable[[Launch], list[str]]:
+def fastnet(module: str) -> Callable[[Launch], list[str]]:
+    """The command that serves the ``app`` of a module of this folder, or what the scenario asks for."""
+
     def command(launch: Launch) -> list[str]:
         by_protocol = {"grpc": "grpc_fastnet_app", "websocket": "websocket_fastnet_app"}
         named = launch.scenario.application or by_protocol.get(launch.scenario.protocol, module)
@@ -205,7 +207,7 @@ FLOOR = Server("floor", "C epoll loop", _floor, EVERY | FIXED, live=False)
 FASTNET = Server(
     "fastnet",
     "fastnet",
-    _fastnet("fastnet_app"),
+    fastnet("fastnet_app"),
     EVERY | HTTPS | HTTP2 | APPLICATIONS | CALLS | ECHOES,
     cwd=ROOT,
     routes=True,
@@ -213,7 +215,7 @@ FASTNET = Server(
 )
 
 CALLBACKS = Server("fastnet-callbacks", "fastnet, callbacks", _callbacks, ECHOES, cwd=ROOT)
-PRELOADED = replace(FASTNET, title="fastnet, with grpcio imported", command=_fastnet("preloaded_app"))
+PRELOADED = replace(FASTNET, title="fastnet, with grpcio imported", command=fastnet("preloaded_app"))
 
 ALL = (
     FLOOR,
