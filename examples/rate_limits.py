@@ -8,7 +8,7 @@ from fastnet.ratelimit import RateLimit, api_key, everyone
 
 app = App()
 app.limit("1000/second", burst=2000, key=everyone, name="server")
-app.limit("50/second", burst=100, name="client")
+app.limit("50/second", burst=100, name="client", headers=True)
 
 
 def plan(call: Call) -> str | None:

@@ -12,7 +12,8 @@ def test_its_limits() -> None:
         def status(target: str, *fields: str) -> int:
             return peer.get(target, *fields).answer().status
 
-        assert status("/") == 200
+        standing = peer.get("/").answer()
+        assert (standing.status, standing["ratelimit-policy"]) == (200, '"client";q=50;w=1')
         assert [status("/search?q=x", "x-search: deep") for _ in range(3)] == [200, 200, 429]
         assert status("/search?q=x", "x-api-key: mine") == 200
         assert [status("/report") for _ in range(6)] == [200] * 5 + [429]
