@@ -12,7 +12,8 @@ cdef class Wait:
     cdef Exchange x
     cdef list limits                    # RateLimit of each ask
     cdef Taken taken                    # of the local limits
-    cdef object task
+    cdef object reply                   # future of the decisions
+    cdef object task                    # waits for it
 
 
 cdef class StoreLimitGuard(Guard):

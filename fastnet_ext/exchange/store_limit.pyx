@@ -84,7 +84,10 @@ cdef class StoreLimitGuard(Guard):
                 refusal = self.failed(repr(error))
             else:
                 if inspect.isawaitable(reply):
-                    wait.task = x.connection.local.loop.create_task(self._wait(wait, reply))
+                    loop = x.connection.local.loop
+                    # A coroutine gets its end from its own Task, even if the client leaves before it has begun.
+                    wait.reply = asyncio.ensure_future(reply, loop=loop)
+                    wait.task = loop.create_task(self._wait(wait))
                     self.waiting[x] = wait
                     x.waits_for = self
                     return WAITS
@@ -92,20 +95,24 @@ cdef class StoreLimitGuard(Guard):
         self.settle(x, &wait.taken, refusal)
         return ADMITTED if refusal is None else REFUSED
 
-    async def _wait(self, Wait wait not None, reply):
+    async def _wait(self, Wait wait not None):
         cdef Exchange x = wait.x
         cdef object why = None, decisions = None
         try:
             async with asyncio.timeout(self.timeout):
-                decisions = await reply
+                decisions = await wait.reply
         except TimeoutError:
             why = f"no answer within {self.timeout:g} s"
+        except asyncio.CancelledError:
+            if x not in self.waiting:
+                raise
+            why = "it cancelled its answer"
         except Exception as error:
             why = repr(error)
         if self.waiting.pop(x, None) is None:
             return
         x.waits_for = None
-        wait.task = None
+        wait.task = wait.reply = None
         try:
             refusal = self.judge(x, wait.limits, decisions) if why is None else self.failed(why)
             self.settle(x, &wait.taken, refusal)
@@ -119,8 +126,9 @@ cdef class StoreLimitGuard(Guard):
         cdef Wait wait = self.waiting.pop(x, None)
         x.waits_for = None
         if wait is not None:
+            wait.reply.cancel()
             wait.task.cancel()
-            wait.task = None
+            wait.task = wait.reply = None
             if self.local is not None:
                 self.local.give_back(&wait.taken, len(self.local.limits))
         return 0

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+import h2.connection
 import orjson
 import pytest
 
@@ -165,6 +166,10 @@ class Broken:
                 return self.later(ConnectionError("nobody there"))
             case "is silent":
                 return asyncio.sleep(60, result=[])
+            case "is cancelled":
+                future = asyncio.get_running_loop().create_future()
+                future.cancel()
+                return future
             case "says nonsense":
                 return [True]  # type: ignore[list-item]
             case "says nothing":
@@ -180,7 +185,16 @@ class Broken:
         raise error
 
 
-HOWS = ("raises", "raises later", "is silent", "says nonsense", "says nothing", "says None", "says too much")
+HOWS = (
+    "raises",
+    "raises later",
+    "is silent",
+    "is cancelled",
+    "says nonsense",
+    "says nothing",
+    "says None",
+    "says too much",
+)
 
 
 @pytest.mark.parametrize("policy", ["admit", "refuse"])
@@ -285,6 +299,26 @@ def test_who_leaves_is_not_waited_for() -> None:
                 time.sleep(0.01)
         assert cancelled.wait(10)
         assert local.limiter.peek(b"", time.monotonic_ns()).remaining == 8, "what it took was given back"
+
+
+def test_who_leaves_before_the_store_is_asked() -> None:
+    """A stream that is begun and reset by one piece of input."""
+    store = Memory()
+    app = App()
+    app.limit("9" + HOUR, store=store)
+    hello(app)
+    fields = [(":method", "GET"), (":path", "/"), (":scheme", "http"), (":authority", "test")]
+    client = h2.connection.H2Connection()
+    client.initiate_connection()
+    for stream in range(1, 40, 2):
+        client.send_headers(stream, fields, end_stream=True)
+        client.reset_stream(stream)
+    with live(app) as server:
+        with server.peer() as peer:
+            peer.send(client.data_to_send())
+            assert get(server).body == b"hello"
+        assert get(server).body == b"hello"
+    assert len(store.asked) == 2
 
 
 @pytest.mark.parametrize("make", STORES)
