@@ -62,7 +62,7 @@ def _repetition(found: Costs, plan: Plan) -> None:
         for name, one in scenarios.items():
             standing.answer_size = sizes[name]
             runner.turn(standing, one, plan.warm_up, plan.cores)
-        spent: dict[str, tuple[float, int]] = {name: (0.0, 0) for name in PATHS}
+        spent: dict[str, tuple[float, int]] = dict.fromkeys(PATHS, (0.0, 0))
         for name in [*PATHS, *reversed(PATHS)]:
             standing.answer_size = sizes[name]
             sample = runner.turn(standing, scenarios[name], plan.seconds, plan.cores)

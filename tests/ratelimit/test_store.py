@@ -23,6 +23,8 @@ from tests.fastnet.grpc_calls import Dialect, Method, call
 from tests.fastnet.serving import serving
 from tests.fastnet.test_websocket import dial, refusal
 from tests.loops import run
+from tests.net import asgi_host
+from tests.net.asgi_host import http_scope
 from tests.protos import greeter
 from tests.wire.live import Answer, Live, live
 
@@ -361,6 +363,37 @@ def test_websockets(make: Callable[[], Store]) -> None:
                 await ws.send("hello")
                 assert await ws.recv() == "hello"
             assert (await refusal(server, "/"))[0] == 429
+
+    run(main())
+
+
+def test_under_the_server_of_others() -> None:
+    """As an ASGI application, which is brought bodies only when it asks for them."""
+    app = App()
+    app.limit("4" + HOUR, store=Memory(), name="shared", headers=True)
+    hello(app)
+
+    @app.post("/length")
+    async def length(request: Request) -> int:
+        return len(await request.body())
+
+    class Greeter:
+        async def SayHello(self, request: Any, context: Any) -> Any:
+            return pb.HelloReply(message=f"Hello, {request.name}!")
+
+    app.grpc.add(Greeter(), "greeter.Greeter")
+    connect = http_scope("POST", "/greeter.Greeter/SayHello", headers=[(b"content-type", b"application/json")])
+
+    async def main() -> None:
+        answer = await asgi_host.ask(app, http_scope())
+        assert (answer.status, answer.body) == (200, b"hello")
+        assert (b"ratelimit", b'"shared";r=3;t=900') in answer.fields
+        assert (await asgi_host.ask(app, http_scope("POST", "/length"), [b"x" * 1000] * 9)).body == b"9000"
+        for _ in range(2):
+            answer = await asgi_host.ask(app, connect, [b'{"name":', b'"Ada"}'])
+            assert (answer.status, orjson.loads(answer.body)) == (200, {"message": "Hello, Ada!"})
+        assert orjson.loads((await asgi_host.ask(app, connect, b'{"name":"Ada"}')).body)["code"] == "resource_exhausted"
+        assert (await asgi_host.ask(app, http_scope())).status == 429
 
     run(main())
 
