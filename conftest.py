@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Generator
 
@@ -13,6 +14,12 @@ STRICT = os.environ.get("STRICT") == "1"
 # No example has a deadline: other work on the machine is no failure of ours.
 settings.register_profile("fastnet", deadline=None, print_blob=True)
 settings.load_profile("fastnet")
+
+
+def pytest_collection_finish() -> None:
+    """Modules and tests stay: the collections of tests that count objects need not look at a million of them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -72,17 +72,18 @@ FLIP = "message = message[:-1] + message[:1]"
         (FLIP, "instead of"),
         ("message = message if isinstance(message, bytes) else message.encode()", "opcode 2"),
         ("message = message.decode('latin-1') if isinstance(message, bytes) else message", "opcode 1"),
-        (LOAD + SHORT, "answer errors"),
-        (LOAD + FLIP, "answer errors"),
+        # On a slow machine all connections may have failed before the seconds that are counted begin.
+        (LOAD + SHORT, "answer errors|only 0 answers"),
+        (LOAD + FLIP, "answer errors|only 0 answers"),
         (LOAD + "continue", "only 0 answers"),
-        (LOAD + "return", "closed errors"),
-        (LOAD + "await ws.send(message)", "answer errors"),
+        (LOAD + "return", "closed errors|only 0 answers"),
+        (LOAD + "await ws.send(message)", "answer errors|only 0 answers"),
     ],
 )
 def test_wrong_echoes_are_found(name: str, wrong: str, words: str, tmp_path: Path) -> None:
     fault = _fault(name, WRONG.format(wrong=wrong, compression="PerMessageDeflate()"), tmp_path)
     assert fault.startswith("disqualified: ")
-    assert words in fault
+    assert any(word in fault for word in words.split("|"))
 
 
 def test_compression_must_be_agreed_on(tmp_path: Path) -> None:

@@ -8,6 +8,9 @@ class TlsSource:
     def __init__(self, context: ssl.SSLContext, protocols: Iterable[str] = ()) -> None: ...
 
 @final
+class Lent: ...
+
+@final
 class TlsLayer:
     ssl_object: ssl.SSLObject
     def __init__(self, source: TlsSource) -> None: ...
