@@ -16,6 +16,11 @@ settings.register_profile("fastnet", deadline=None, print_blob=True)
 settings.load_profile("fastnet")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the processes that share the files, none is left with a long one when the others are done."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 def pytest_collection_finish() -> None:
     """Modules and tests stay: the collections of tests that count objects need not look at a million of them."""
     gc.collect()

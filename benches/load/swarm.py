@@ -29,6 +29,9 @@ class Template:
 class Swarm:
     """``count`` connections, each with one answered request behind it; a context manager."""
 
+    # What a server may say to an idle connection, again and again.
+    _HEARTBEAT = b""
+
     def __init__(self, port: int, request: Request, count: int) -> None:
         self._prepare(port, request)
         self._sockets: list[socket.socket] = []
@@ -92,14 +95,17 @@ class Swarm:
         for sock in self._sockets:
             sock.setblocking(False)
             try:
-                data = sock.recv(1, socket.MSG_PEEK)
+                data = sock.recv(256, socket.MSG_PEEK)
             except BlockingIOError:
                 continue
             except OSError as error:
                 raise WrongAnswer(f"an idle connection was lost: {error}") from error
             finally:
                 sock.settimeout(TIMEOUT)
-            raise WrongAnswer("an idle connection was closed" if not data else "bytes nobody asked for")
+            if data.replace(self._HEARTBEAT, b""):
+                raise WrongAnswer(f"bytes nobody asked for: {data!r}")
+            if not data:
+                raise WrongAnswer("an idle connection was closed")
 
 
 class Http2Swarm(Swarm):
@@ -184,6 +190,7 @@ class WebSocketSwarm(Swarm):
     """The same by WebSocket: the request is the hand-shake, and what is asked is the echo of 128 bytes."""
 
     _MESSAGE = bytes(range(128))
+    _HEARTBEAT = b"\x89\x00"  # a Ping
 
     def _prepare(self, port: int, request: Request) -> None:
         self._request = request

@@ -1,14 +1,18 @@
 """What the harness says of WebSocket echoes: right ones pass, wrong ones are found, compressed or not."""
 
 import shutil
+import socket
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from benches.load import machine, peers, runner, websocket
+from benches.load.client import WrongAnswer
 from benches.load.scenarios import BY_NAME, WEBSOCKETS, Scenario
 from benches.load.servers import catalog
+from benches.load.swarm import WebSocketSwarm
 
 
 def missing() -> str:
@@ -95,10 +99,38 @@ def test_a_refused_hand_shake_says_how(tmp_path: Path) -> None:
     assert "HTTP/1.1 404" in _fault("ws-128", "from fastnet import App\napp = App()", tmp_path)
 
 
-def _fault(name: str, program: str, folder: Path) -> str:
+ALIVE = """
+from fastnet import App, WebSocket
+
+app = App()
+
+@app.websocket("/", ping_interval=1)
+async def echo(ws: WebSocket) -> None:
+    async for message in ws:
+        await ws.send(message)
+        if message == "twice":
+            await ws.send(message)
+"""
+
+
+def test_idle_connections_may_be_pinged_but_told_nothing(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        up = runner.start(stack, _served(ALIVE, "ws-128", tmp_path), BY_NAME["ws-128"], PLAN.cores)
+        swarm = stack.enter_context(WebSocketSwarm(up.port, BY_NAME["ws-128"].request, 2))
+        assert swarm._sockets[1].recv(1, socket.MSG_PEEK) == b"\x89"
+        swarm.require_open()
+        swarm._clients[swarm._sockets[0]].require_echo("twice")
+        with pytest.raises(WrongAnswer, match="nobody asked for"):
+            swarm.require_open()
+
+
+def _served(program: str, name: str, folder: Path) -> catalog.Server:
     (folder / "wrong.py").write_text(program)
     argv = ["env", f"PYTHONPATH={machine.ROOT}", sys.executable, "-m", "fastnet", "run", "wrong:app", "--port"]
-    server = catalog.Server("wrong", "wrong", lambda launch: [*argv, str(launch.port)], frozenset({name}), cwd=folder)
-    (result,) = runner.run_scenario(BY_NAME[name], [server], PLAN)
+    return catalog.Server("wrong", "wrong", lambda launch: [*argv, str(launch.port)], frozenset({name}), cwd=folder)
+
+
+def _fault(name: str, program: str, folder: Path) -> str:
+    (result,) = runner.run_scenario(BY_NAME[name], [_served(program, name, folder)], PLAN)
     assert result.samples == []
     return result.fault

@@ -17,6 +17,8 @@ from tests.conformance import go
 
 pytest.importorskip("grpc_tools.protoc")
 
+pytestmark = pytest.mark.long
+
 MODULE, VERSION = "connectrpc.com/conformance", "v1.0.5"
 SECONDS = 580
 
