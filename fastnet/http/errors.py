@@ -29,6 +29,7 @@ __all__ = [
     "PayloadTooLarge",
     "RequestValidationError",
     "problem",
+    "problem_members",
     "render_error",
     "status_phrase",
 ]
@@ -100,16 +101,24 @@ def problem(
     **extensions: Any,
 ) -> Response:
     """A ``Response`` with problem details (RFC 9457). Members that are None are left out."""
-    title = status_phrase(status) if title is None else title
-    members: dict[str, Any] = {"type": type, "title": title, "status": status}
-    if detail is not None:
-        members["detail"] = detail
-    members.update((name, value) for name, value in extensions.items() if value is not None and name not in _RESERVED)
+    members = problem_members(status, detail, type=type, title=title, **extensions)
     body = orjson.dumps(members) if encoder is None else encoder.encode(members)
     response = Response(body, status, media_type=PROBLEM_JSON)
     if headers is not None:
         response.headers.extend(headers)
     return response
+
+
+def problem_members(
+    status: int, detail: Any = None, *, type: str = "about:blank", title: str | None = None, **extensions: Any
+) -> dict[str, Any]:
+    """Problem details (RFC 9457) as a dict. Members that are None are left out."""
+    title = status_phrase(status) if title is None else title
+    members: dict[str, Any] = {"type": type, "title": title, "status": status}
+    if detail is not None:
+        members["detail"] = detail
+    members.update((name, value) for name, value in extensions.items() if value is not None and name not in _RESERVED)
+    return members
 
 
 def render_error(request: Request[Any], error: Exception) -> Response:

@@ -313,8 +313,8 @@ def unbind_request(token):
     BOUND.reset(token)
 
 
-def current_request_id():
-    """The id of the request whose handler is running here, in its Task or in a thread; None outside of one."""
+cdef Exchange exchange_here():
+    """That whose handler is running here, in its Task or in a thread; None outside of one."""
     cdef Exchange x = BOUND.get()
     cdef LoopLocal local
     if x is None:
@@ -322,7 +322,19 @@ def current_request_id():
         # Threads that have a copy of the context are not what the loop is at.
         if local is not None and asyncio._get_running_loop() is local.loop:
             x = current_exchange(local)
+    return x
+
+
+def current_request_id():
+    """The id of the request whose handler is running here, in its Task or in a thread; None outside of one."""
+    cdef Exchange x = exchange_here()
     return None if x is None else request_id(x)
+
+
+def current_context():
+    """A copy of the current context for a Task that works for the request whose handler is running here."""
+    cdef Exchange x = exchange_here()
+    return contextvars.copy_context() if x is None else context_for(x)
 
 
 cdef int raise_current() except -1:
