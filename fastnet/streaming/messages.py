@@ -60,17 +60,17 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     id: str | None = None
 
 
-class Started(Message, frozen=True, tag="start"):
+class Started(Message, frozen=True, kw_only=True, tag="start"):
     """The stream was begun; nothing of it came before."""
 
 
-class Chunk(Message, frozen=True, tag="chunk"):
+class Chunk(Message, frozen=True, kw_only=True, tag="chunk"):
     """The next piece of a stream's text."""
 
     text: str
 
 
-class Usage(Message, frozen=True, tag="usage"):
+class Usage(Message, frozen=True, kw_only=True, tag="usage"):
     """What a stream has cost so far; sent once, before its end.
 
     * ``tokens``: how many the source gave.
@@ -86,13 +86,13 @@ class Usage(Message, frozen=True, tag="usage"):
     tokens_per_second: float | None
 
 
-class End(Message, frozen=True, tag="end"):
+class End(Message, frozen=True, kw_only=True, tag="end"):
     """The stream is complete. ``reason``: what its source gave, "stop" by default, or "cancelled"."""
 
     reason: str
 
 
-class Failure(Message, frozen=True, tag="error"):
+class Failure(Message, frozen=True, kw_only=True, tag="error"):
     """Problem details (RFC 9457) of what ended the stream, or, with no stream of that id, refused what was asked."""
 
     problem: dict[str, Any]
@@ -120,6 +120,9 @@ def fail(error: Exception, id: str | None = None) -> Failure:
     return Failure(id=id, problem=members)
 
 
+_TYPES: Final[dict[type[Message], str]] = {
+    kind: str(kind.__struct_config__.tag) for kind in (Started, Chunk, Usage, End, Failure)
+}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -134,4 +137,4 @@ def encode(message: Message) -> bytes:
 
 def event_of(message: Message) -> ServerSentEvent:
     """The event that carries a message: its ``type`` is the event's."""
-    return ServerSentEvent(encode(message), event=str(message.__struct_config__.tag))
+    return ServerSentEvent(encode(message), event=_TYPES[type(message)])

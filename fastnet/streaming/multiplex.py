@@ -255,6 +255,7 @@ class TokenStreams:
             last = fail(error, lane.id)
         # Who hears of the end may use the id again.
         del self._lanes[lane.id]
+        stream.detach()
         return [stream.usage(lane.id), last]
 
     @property

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, TypeVar
 
 import msgspec
 
@@ -16,6 +16,8 @@ from fastnet_ext.serve.events import ServerSentEvent
 from fastnet_ext.serve.runner import current_context
 
 __all__ = ["Clock", "Reader", "SourceCancelled", "Token", "TokenStream"]
+
+ToldT = TypeVar("ToldT")
 
 log = logging.getLogger("fastnet.error")
 
@@ -49,9 +51,11 @@ class Clock(Protocol):
 
     def time(self) -> float:
         """Seconds since some moment."""
+        ...
 
     def call_later(self, delay: float, callback: Callable[[], object], /) -> TimerLike:
         """Call back once after so many seconds."""
+        ...
 
 
 class TimerLike(Protocol):
@@ -59,17 +63,20 @@ class TimerLike(Protocol):
 
     def cancel(self) -> object:
         """Do not make it."""
+        ...
 
 
 class Reader(Protocol):
-    """Who takes chunks: a waiting ``next_chunk``, or several streams' multiplexer."""
+    """Who takes the chunks of several streams."""
 
     @property
     def woken(self) -> bool:
         """Whether it was told that there is something, and has not had its turn since."""
+        ...
 
     def wake(self, stream: TokenStream, /) -> None:
         """There is something, or the end."""
+        ...
 
 
 class SourceCancelled(Exception):
@@ -126,11 +133,15 @@ class TokenStream:
         self._enough = FIRST  # characters that make it ready: the first token always does
         self._ready = False
         self._timer: TimerLike | None = None
+        # Who takes it: a reader that waits for this, or several streams' multiplexer.
+        self._waiter: asyncio.Future[None] | None = None
         self._reader: Reader | None = None
         # The source waits for room.
         self._room: asyncio.Future[None] | None = None
 
-        self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None  # until it has ended
+        self._started = False
         self._running = False  # the task has taken its first step, and can be cancelled
         self._closing = False
         self._over = False
@@ -149,48 +160,65 @@ class TokenStream:
         Raises what the source raised, once, after all that came before. ``RuntimeError`` when somebody else waits. A
         reader that is cancelled while it waits loses nothing, and closes nothing.
         """
-        self.start()
-        if self._reader is not None:
-            raise RuntimeError("somebody else reads this token stream")
+        self._check_reader()
         while not self._ready and not self._over:
-            self._reader = waiter = _Waiter()
-            try:
-                await waiter.future
-            finally:
-                self._reader = None
+            await self._wait()
         return self.take()
 
     async def __aiter__(self) -> AsyncIterator[str]:
         """The chunks; the end of the iteration, whatever ends it, closes the stream."""
+        self._check_reader()
         try:
-            while (chunk := await self.next_chunk()) is not None:
+            while True:
+                while not self._ready and not self._over:
+                    await self._wait()
+                chunk = self.take()
+                if chunk is None:
+                    return
                 yield chunk
         finally:
             await self.aclose()
 
-    async def messages(self) -> AsyncIterator[Message]:
+    def messages(self) -> AsyncIterator[Message]:
         """The chunks as messages, then usage, then the end or what the source raised; closes the stream."""
-        last: Message
+        return self._tell(_as_it_is)
+
+    def events(self) -> AsyncIterator[ServerSentEvent]:
+        """The messages as events, for an ``EventStream`` or a route of events."""
+        return self._tell(event_of)
+
+    async def _tell(self, form: Callable[[Message], ToldT]) -> AsyncIterator[ToldT]:
+        self._check_reader()
+        last: Message | None = None
         try:
-            try:
-                while (chunk := await self.next_chunk()) is not None:
-                    yield Chunk(text=chunk)
-                last = End(reason=self._reason)
-            except Exception as error:
-                last = fail(error)
-            yield self.usage()
-            yield last
+            while last is None:
+                while not self._ready and not self._over:
+                    await self._wait()
+                try:
+                    chunk = self.take()
+                except Exception as error:
+                    last = fail(error)
+                else:
+                    if chunk is not None:
+                        yield form(Chunk(text=chunk))
+                    else:
+                        last = End(reason=self._reason)
+            yield form(self.usage())
+            yield form(last)
         finally:
             await self.aclose()
 
-    async def events(self) -> AsyncIterator[ServerSentEvent]:
-        """The messages as events, for an ``EventStream`` or a route of events."""
-        messages = self.messages()
-        try:
-            async for message in messages:
-                yield event_of(message)
-        finally:
-            await self.aclose()
+    def _check_reader(self) -> None:
+        """Begin to read."""
+        if self._reader is not None or (self._waiter is not None and not self._waiter.done()):
+            raise RuntimeError("somebody else reads this token stream")
+        self.start()
+
+    def _wait(self) -> asyncio.Future[None]:
+        """What the reader waits for."""
+        assert self._loop is not None
+        self._waiter = waiter = self._loop.create_future()
+        return waiter
 
     def take(self) -> str | None:
         """What waits, joined; None when nothing does. Raises what the source raised, once, when nothing waits."""
@@ -198,16 +226,21 @@ class TokenStream:
             chunk = self._parts[0] if len(self._parts) == 1 else "".join(self._parts)
             self._clear()
             self._enough = self._chunk_size
+            self._waiter = None
             return chunk
         failure, self._failure = self._failure, None
         if failure is not None:
-            raise failure
+            try:
+                raise failure
+            finally:
+                # Its traceback knows this frame: a cycle.
+                del failure
         return None
 
     def usage(self, id: str | None = None) -> Usage:
         """What was counted and timed so far, or in the end; ``id``: for the message."""
         clock = self._clock
-        now = self._ended if self._task is None or self._over or clock is None else clock.time()
+        now = self._ended if self._over or not self._started or clock is None else clock.time()
         after, seconds = self._tokens - self._tokens_first, self._latest - self._first
         return Usage(
             id=id,
@@ -252,6 +285,7 @@ class TokenStream:
             await asyncio.wait((self._task,))
         self._clear()
         self._drop_failure()
+        self.detach()
 
     async def __aenter__(self) -> Self:
         return self
@@ -265,12 +299,15 @@ class TokenStream:
 
     def attach(self, reader: Reader) -> None:
         """Let ``reader`` be woken, until the end, to ``take``. Raises ``RuntimeError`` when somebody else reads."""
-        self.start()
-        if self._reader is not None:
-            raise RuntimeError("somebody else reads this token stream")
+        self._check_reader()
         self._reader = reader
         if self._ready or self._over:
             reader.wake(self)
+
+    def detach(self) -> None:
+        """Forget the reader, which has had the end: nobody is left to be woken, and no cycle of references."""
+        self._reader = None
+        self._waiter = None
 
     @property
     def has_more(self) -> bool:
@@ -281,9 +318,11 @@ class TokenStream:
 
     def start(self) -> None:
         """Begin the source, if that was not done."""
-        if self._task is not None:
+        if self._started:
             return
-        loop = asyncio.get_running_loop()
+        self._started = True
+        # Kept: to ask for it costs a system call.
+        self._loop = loop = asyncio.get_running_loop()
         if self._clock is None:
             self._clock = loop
         self._began = self._ended = self._clock.time()
@@ -310,7 +349,7 @@ class TokenStream:
                     if not text.isascii():
                         # What cannot be sent fails here, where it is the source's doing.
                         text.encode()
-                    if self._ready and self._reader is not None and self._reader.woken:
+                    if self._ready and self._is_reader_woken():
                         # The source has not waited since the last: the reader may not be slow, it had no turn.
                         await asyncio.sleep(0)
                     first = self._enough == FIRST
@@ -319,7 +358,8 @@ class TokenStream:
                         streak = 0
                         await asyncio.sleep(0)
                     while self._size >= self._buffer and not self._closing:
-                        self._room = asyncio.get_running_loop().create_future()
+                        assert self._loop is not None
+                        self._room = self._loop.create_future()
                         await self._room
                 elif streak >= STREAK:
                     streak = 0
@@ -350,9 +390,22 @@ class TokenStream:
 
     def _make_ready(self) -> None:
         self._ready = True
-        self._stop_timer()
+        if self._timer is not None:
+            self._stop_timer()
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter = self._waiter
         if self._reader is not None:
             self._reader.wake(self)
+        elif waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def _is_reader_woken(self) -> bool:
+        """Whether it was told that there is something, and has not had its turn since."""
+        if self._reader is not None:
+            return self._reader.woken
+        return self._waiter is not None and self._waiter.done()
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None
@@ -364,14 +417,18 @@ class TokenStream:
         self._parts = []
         self._size = 0
         self._ready = False
-        self._stop_timer()
-        room, self._room = self._room, None
-        if room is not None and not room.done():
-            room.set_result(None)
+        if self._timer is not None:
+            self._stop_timer()
+        if self._room is not None:
+            room, self._room = self._room, None
+            if not room.done():
+                room.set_result(None)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         """The source has ended, by itself or not, and is closed."""
         assert self._clock is not None
+        # What it ended by has a traceback whose frames know this stream: a cycle.
+        self._task = None
         self._over = True
         self._ended = self._clock.time()
         self._stop_timer()
@@ -387,8 +444,7 @@ class TokenStream:
             else:
                 self._reason = ERROR
         self._ready = bool(self._parts)
-        if self._reader is not None:
-            self._reader.wake(self)
+        self._wake()
 
     def _drop_failure(self) -> None:
         """Nobody will be told of it any more, but the log."""
@@ -397,16 +453,5 @@ class TokenStream:
             log.error("the source of a token stream failed when nobody read it any more", exc_info=failure)
 
 
-class _Waiter:
-    """One who waits for the next chunk."""
-
-    def __init__(self) -> None:
-        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    @property
-    def woken(self) -> bool:
-        return self.future.done()
-
-    def wake(self, stream: TokenStream) -> None:
-        if not self.future.done():
-            self.future.set_result(None)
+def _as_it_is(message: Message) -> Message:
+    return message

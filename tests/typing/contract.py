@@ -29,6 +29,7 @@ from fastnet import (
 )
 from fastnet.grpc import GrpcServer, InterceptedCall, Metadatum, Next, Peer, ServicerContext
 from fastnet.ratelimit import Concurrency, RateLimit, api_key, client_ip
+from fastnet.streaming import Message, Token, TokenStream, TokenStreams, Usage
 from fastnet.websocket import Member
 
 app = App()
@@ -157,6 +158,55 @@ async def room_events(room: str, last: LastEventId) -> AsyncIterator[User | str]
 @app.get("/events")
 async def events() -> EventStream:
     return EventStream(ticks(), heartbeat=0)
+
+
+# --- token streams
+
+
+async def tokens(prompt: str) -> AsyncIterator[str | Token]:
+    yield prompt
+    yield Token("", count=0, finish_reason="length")
+
+
+@app.get("/tokens")
+async def token_text(prompt: str) -> TokenStream:
+    return TokenStream(tokens(prompt), chunk_size=16, max_delay=0.05)
+
+
+@app.post("/tokens")
+async def token_events(prompt: str) -> EventStream:
+    return EventStream(TokenStream(tokens(prompt)).events())
+
+
+@app.sse("/tokens/{prompt}")
+async def token_generator(prompt: str) -> AsyncIterator[ServerSentEvent]:
+    async with TokenStream(tokens(prompt)) as stream:
+        async for event in stream.events():
+            yield event
+        assert_type(stream.usage(), Usage)
+        assert_type(stream.finish_reason, str | None)
+
+
+class Prompt(msgspec.Struct):
+    text: str
+
+
+@app.websocket("/tokens")
+async def token_socket(ws: WebSocket) -> None:
+    def source(prompt: Prompt) -> AsyncIterator[str | Token]:
+        return tokens(prompt.text)
+
+    await TokenStreams(limit=4).serve(ws, source, Prompt)
+
+
+async def token_streams() -> None:
+    streams = TokenStreams(chunk_size=16)
+    assert_type(streams.start("a", tokens("Hello")), TokenStream)
+    assert_type(await streams.next_chunk("a"), str | None)
+    streams.cancel("a")
+    assert_type(await streams.end("a"), Usage)
+    async for message in streams.messages():
+        assert_type(message, Message)
 
 
 # --- gRPC

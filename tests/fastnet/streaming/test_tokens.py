@@ -383,7 +383,7 @@ def test_a_reader_that_is_cancelled_loses_nothing() -> None:
         await settle()
         source.give("b")
         for _ in range(10):
-            if stream._reader is not None and stream._reader.woken:
+            if stream._is_reader_woken():
                 break
             await asyncio.sleep(0)
         else:
