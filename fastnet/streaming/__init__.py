@@ -2,7 +2,8 @@
 
 from fastnet.streaming.messages import Cancel, Chunk, End, Failure, Message, Start, Started, Usage
 from fastnet.streaming.multiplex import StreamRefused, TokenStreams
-from fastnet.streaming.tokens import Clock, SourceCancelled, Token, TokenStream
+from fastnet.streaming.sources import Clock, SourceCancelled, Token
+from fastnet.streaming.tokens import TokenStream
 
 __all__ = [
     "Cancel",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
@@ -25,13 +26,16 @@ from fastnet.streaming.messages import (
     event_of,
     fail,
 )
-from fastnet.streaming.tokens import BUFFER, Clock, Token, TokenStream
+from fastnet.streaming.sources import Clock, Token
+from fastnet.streaming.tokens import BUFFER, TokenStream
 from fastnet_ext.serve.errors import WebSocketDisconnect
 from fastnet_ext.serve.events import ServerSentEvent
 from fastnet_ext.serve.runner import current_context
 from fastnet_ext.serve.websocket import WebSocket
 
 __all__ = ["StreamRefused", "TokenStreams"]
+
+log = logging.getLogger("fastnet.error")
 
 InputT = TypeVar("InputT")
 
@@ -154,6 +158,7 @@ class TokenStreams:
                     return
         finally:
             self._followed = False
+            self._make_room()
             await self.aclose()
 
     async def events(self, *, forever: bool = False) -> AsyncIterator[ServerSentEvent]:
@@ -283,6 +288,9 @@ class TokenStreams:
         except WebSocketDisconnect:
             # The reader has it too.
             pass
+        except Exception:
+            log.exception("the messages of token streams could not be sent")
+            await ws.close(1011)
 
     def _take(
         self,
@@ -317,7 +325,7 @@ class TokenStreams:
         """Have it told before what else there is. A peer that does not read is not read from either."""
         self._replies.append(message)
         self._wake()
-        while len(self._replies) > REPLIES:
+        while self._followed and len(self._replies) > REPLIES:
             self._room = asyncio.get_running_loop().create_future()
             await self._room
 

@@ -8,14 +8,13 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeVar
 
-import msgspec
-
 from fastnet.http.errors import HTTPException
 from fastnet.streaming.messages import Chunk, End, Message, Usage, event_of, fail
+from fastnet.streaming.sources import Clock, SourceCancelled, TimerLike, Token
 from fastnet_ext.serve.events import ServerSentEvent
 from fastnet_ext.serve.runner import current_context
 
-__all__ = ["Clock", "Reader", "SourceCancelled", "Token", "TokenStream"]
+__all__ = ["BUFFER", "Reader", "TokenStream"]
 
 ToldT = TypeVar("ToldT")
 
@@ -34,38 +33,6 @@ STREAK: Final = 64
 """Items of a source that never waits, after which others get a turn of the loop."""
 
 
-class Token(msgspec.Struct, frozen=True):
-    """An item of a source that says more than its text.
-
-    ``count``: how many tokens it stands for, for models that give several at once or a character in several.
-    ``finish_reason``: with the last, why it is the last ("length"); readers are told "stop" without it.
-    """
-
-    text: str = ""
-    count: int = 1
-    finish_reason: str | None = None
-
-
-class Clock(Protocol):
-    """What a stream takes time from: an event loop, or a stand-in that tests turn by hand."""
-
-    def time(self) -> float:
-        """Seconds since some moment."""
-        ...
-
-    def call_later(self, delay: float, callback: Callable[[], object], /) -> TimerLike:
-        """Call back once after so many seconds."""
-        ...
-
-
-class TimerLike(Protocol):
-    """A call that will be made."""
-
-    def cancel(self) -> object:
-        """Do not make it."""
-        ...
-
-
 class Reader(Protocol):
     """Who takes the chunks of several streams."""
 
@@ -77,10 +44,6 @@ class Reader(Protocol):
     def wake(self, stream: TokenStream, /) -> None:
         """There is something, or the end."""
         ...
-
-
-class SourceCancelled(Exception):
-    """A source ended by a cancellation that nobody here asked for: of a task that it waits for, for example."""
 
 
 class TokenStream:

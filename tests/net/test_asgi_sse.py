@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
-from fastnet import App, ServerSentEvent
+from fastnet import App, EventStream, ServerSentEvent
+from fastnet.streaming import TokenStream
 from tests.loops import run
 from tests.net.asgi_host import END, GONE, Call, http_scope
 
@@ -42,6 +43,32 @@ def test_events_heartbeats_and_the_end() -> None:
         assert (b"cache-control", b"no-store") in call.fields
         bodies = [message["body"] for message in call.sent if message["type"] == "http.response.body"]
         assert bodies[:2] == [b"id: 1\ndata: one\n\n", b'data: {"n":2}\n\n']
+        call.bring(GONE)
+        await call.end()
+        assert said == ["closed"]
+
+    run(main())
+
+
+def test_a_token_stream_ends_with_its_client() -> None:
+    async def main() -> None:
+        said: list[str] = []
+        app = App()
+
+        async def tokens() -> AsyncIterator[str]:
+            try:
+                yield "one"
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                said.append("closed")
+
+        @app.get("/tokens")
+        async def stream() -> EventStream:
+            return EventStream(TokenStream(tokens()).events())
+
+        call = Call(app, http_scope(path="/tokens"), END)
+        await call.until(lambda: b'"text":"one"' in call.body)
         call.bring(GONE)
         await call.end()
         assert said == ["closed"]

@@ -10,10 +10,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from fastnet import App, HTTPException, WebSocket
-from fastnet.streaming import Token, TokenStreams
+from fastnet.streaming import Message, Token, TokenStreams, multiplex
 from tests.wire.bounds import KIB, beside
 from tests.wire.frames import UPGRADE, masked
 from tests.wire.live import WAIT, Live, live, until
@@ -312,3 +313,21 @@ def test_a_peer_that_does_not_read_its_errors_is_not_read() -> None:
                 pass
         assert sent < 64 * 1024 * KIB
         peer.reset()
+
+
+def test_messages_that_cannot_be_sent_close_the_socket(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(message: Message) -> bytes:
+        raise RuntimeError("a mistake")
+
+    log = Log()
+    monkeypatch.setattr(multiplex, "encode", broken)
+    with serving(log) as server, client_of(server, "HTTP/1.1") as client:
+        client.start("a", "waits")
+        with pytest.raises(ConnectionClosed) as caught:
+            client.receive()
+        assert caught.value.rcvd is not None
+        assert caught.value.rcvd.code == 1011
+        until(lambda: server.counters["requests_active"] == 0)
+    assert "RuntimeError: a mistake" in caplog.text
