@@ -28,8 +28,8 @@ COPIED = ("fastnet", "fastnet_ext", "tests", "examples", "proto")
 GENERATED = ("build/cython", "build/cython-strict")
 FILES = ("setup.py", "pyproject.toml", "conftest.py", "README.md", "LICENSE")
 TESTS = (
-    *("core", "http1", "http2", "websocket", "grpc_framing", "sse", "ratelimit", "proxy", "routing", "exchange"),
-    *("serve", "net", "wire", "fuzz", "differential"),
+    *("core", "http1", "http2", "websocket", "grpc_framing", "sse", "compression", "ratelimit", "proxy", "routing"),
+    *("exchange", "serve", "net", "wire", "fuzz", "differential"),
 )
 # What a test run on an instrumented build leaves out.
 SELECTED = ("-p", "no:cacheprovider", "-m", "not dist and not measures")
