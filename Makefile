@@ -66,7 +66,7 @@ serve: build  ## keep the demo service running at http://127.0.0.1:8000
 # What memory and time things take is measured once: it is the engine's affair, not the loop's.
 test: $(VENV)/.test build  ## all tests, on uvloop, and what touches a loop on stock asyncio too
 	STRICT=$(STRICT) $(BIN)/python -m pytest $(PARALLEL)
-	STRICT=$(STRICT) FASTNET_TEST_LOOP=asyncio $(BIN)/python -m pytest $(PARALLEL) -m "not dist and not measures" tests/serve tests/ratelimit tests/net tests/fastnet tests/asgi tests/wire tests/server tests/conformance
+	STRICT=$(STRICT) FASTNET_TEST_LOOP=asyncio $(BIN)/python -m pytest $(PARALLEL) -m "not dist and not measures" tests/serve tests/ratelimit tests/compression tests/net tests/fastnet tests/asgi tests/wire tests/server tests/conformance
 
 test-all: $(VENV)/.demo  ## the tests under every Python from 3.11 at hand, each in an environment of its own
 	STRICT=$(STRICT) $(BIN)/python -m tests.every_python

@@ -13,7 +13,7 @@ from fastnet.asgi.hosted import Hosted
 from fastnet.asgi.mount import behind_middleware, lifespans_of
 from fastnet.asgi.types import Receive, Scope, Send
 from fastnet.background import BackgroundTasks
-from fastnet.endpoints import Fallbacks, endpoint_of, engine_route, plain_endpoint
+from fastnet.endpoints import Fallbacks, compress_by, endpoint_of, engine_route, plain_endpoint
 from fastnet.grpc.server import GrpcServer
 from fastnet.http.errors import HTTPException, render_error
 from fastnet.lifespan import Lifespan, LifespanT
@@ -327,8 +327,9 @@ class App(Routes):
             endpoint = self._endpoint(route)
             if isinstance(endpoint, HttpEndpoint):
                 endpoint = with_middleware(endpoint, route.middleware)
+                compress_by(endpoint, route.codings.compress)
             elif isinstance(endpoint, AsgiEndpoint):
-                endpoint = behind_middleware(self, endpoint, route.middleware)
+                endpoint = behind_middleware(self, endpoint, route.middleware, route.codings.compress)
             routes.append((route.methods, route.path, engine_route(self, route, endpoint)))
         if self._grpc is not None:
             routes += self._grpc.entries()
@@ -337,7 +338,8 @@ class App(Routes):
         fallbacks = Fallbacks(table)
 
         def fallback(handler: Callable[..., Any]) -> Any:
-            return engine_route(self, None, with_middleware(plain_endpoint(self, handler), middleware), handler)
+            endpoint = with_middleware(plain_endpoint(self, handler), middleware)
+            return engine_route(self, None, compress_by(endpoint, self._compression), handler)
 
         self._serving = True
         self.rate_limits = self._all_rate_limits()
@@ -347,7 +349,7 @@ class App(Routes):
             method_not_allowed=fallback(fallbacks.method_not_allowed),
             options=fallback(fallbacks.options),
             slash_redirect=fallback(fallbacks.slash_redirect) if self.redirect_slashes else None,
-            refusals=plain_endpoint(self, fallbacks.not_found),
+            refusals=compress_by(plain_endpoint(self, fallbacks.not_found), self._compression),
             grpc_not_found=None if self._grpc is None else self._grpc.fallback_route(),
         )
 

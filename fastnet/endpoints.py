@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NoReturn, get_args, get_origin
 
 from fastnet.asgi.mount import UNLIMITED, build_mount_endpoint
+from fastnet.compression.settings import Compression, largest
 from fastnet.handlers import build_plan
 from fastnet.http.errors import HTTPException
 from fastnet.ratelimit.limits import guards_of
@@ -25,7 +26,7 @@ from fastnet_ext.serve.plan import CallPlan, RequestArgument
 if TYPE_CHECKING:
     from fastnet.app import App
 
-__all__ = ["BUILDERS", "EndpointBuilder", "Fallbacks", "endpoint_of", "engine_route", "plain_endpoint"]
+__all__ = ["BUILDERS", "EndpointBuilder", "Fallbacks", "compress_by", "endpoint_of", "engine_route", "plain_endpoint"]
 
 # Makes the endpoint of a route of one kind; raises TypeError for a handler that cannot be called. That of a plain
 # HTTP handler gets its middleware later.
@@ -96,6 +97,12 @@ def plain_endpoint(app: App, handler: Callable[[Request[Any]], Response]) -> Htt
     return HttpEndpoint(CallPlan(handler, [RequestArgument("request")]), mode="inline", body="none", encoder=app.json)
 
 
+def compress_by(endpoint: HttpEndpoint, compression: Compression | None) -> HttpEndpoint:
+    """Let an endpoint, the outermost of its middleware, compress what it sends; None: it does not. The endpoint."""
+    endpoint.compression = None if compression is None else compression.engine
+    return endpoint
+
+
 def engine_route(app: App, route: ResolvedRoute | None, endpoint: Endpoint, handler: Any = None) -> Route:
     """The engine's Route; ``route`` is None for what answers when no route fits."""
     if route is None:
@@ -114,6 +121,7 @@ def engine_route(app: App, route: ResolvedRoute | None, endpoint: Endpoint, hand
         methods=route.methods,
         param_names=param_names(route.path),
         max_body=_largest_body(app, route),
+        max_decompressed=_largest_decompressed(app, route),
         **times,
         cancel_on_disconnect=bool(route.options.get("cancel_on_disconnect", False)),
         handler=route.handler,
@@ -128,6 +136,11 @@ def _largest_body(app: App, route: ResolvedRoute) -> int:
         told = route.options.get("max_body")
         return UNLIMITED if told is None else int(told)
     return int(route.options.get("max_body", app.max_body))
+
+
+def _largest_decompressed(app: App, route: ResolvedRoute) -> int:
+    """What a compressed body may become, in bytes; -1: it is left as it is, as mounted applications want it."""
+    return -1 if route.kind == "asgi" else largest(route.codings.decompress, _largest_body(app, route))
 
 
 def _least(name: str, value: float | None) -> float:

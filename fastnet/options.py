@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
+from fastnet.compression.settings import Compression, Decompress
 from fastnet.ratelimit.limits import AnyLimit
 from fastnet_ext.websocket.extensions import PerMessageDeflate
 
@@ -24,6 +25,9 @@ class RouteOptions(TypedDict, total=False):
     * ``cancel_on_disconnect``: cancel the handler when the client leaves before the answer.
     * ``dependencies``: ``Depends(...)`` that run before the handler, their results dropped.
     * ``media_type``: of what a generator yields.
+    * ``compress``: False leaves the answers as they are, where ``app.compress`` has them compressed; True or a
+      ``Compression`` compresses them.
+    * ``decompress``: False, True, or how many bytes a request's body may become: see ``app.decompress``.
     """
 
     status_code: int
@@ -38,6 +42,8 @@ class RouteOptions(TypedDict, total=False):
     cancel_on_disconnect: bool
     dependencies: Sequence[Any]
     media_type: str
+    compress: bool | Compression
+    decompress: Decompress
 
 
 class SseOptions(TypedDict, total=False):
@@ -51,7 +57,7 @@ class SseOptions(TypedDict, total=False):
     * ``max_idle_streams``: with ``replay``, how many streams go on without a client, 1,000 by default; above it
       the one that lost its last client first ends.
     * ``name``, ``dependencies``, ``max_body``, ``max_in_flight``, ``limit``, ``timeout``, ``timeout_body``,
-      ``rate_body``: as other routes have them.
+      ``rate_body``, ``compress``, ``decompress``: as other routes have them.
     """
 
     heartbeat: float
@@ -67,6 +73,8 @@ class SseOptions(TypedDict, total=False):
     timeout: float
     timeout_body: float
     rate_body: float
+    compress: bool | Compression
+    decompress: Decompress
 
 
 class WebSocketOptions(TypedDict, total=False):

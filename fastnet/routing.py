@@ -12,6 +12,7 @@ from typing import Any, TypeVar, Unpack, overload
 
 from fastnet.asgi.mount import Mount, MountOptions
 from fastnet.asgi.types import AsgiApp
+from fastnet.compression.settings import Compression, CompressionOptions, Decompress, chosen, largest
 from fastnet.middleware import Middleware, MiddlewareT, check_middleware
 from fastnet.options import RouteOptions, SseOptions, WebSocketOptions
 from fastnet.ratelimit.limits import Concurrency, LimitOptions, RateLimit, limits_of
@@ -41,6 +42,18 @@ Pattern = tuple[tuple[str, bytes, bytes], ...]
 _Limits = tuple[RateLimit | Concurrency, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Codings:
+    """What becomes of bodies: how answers are compressed, and what compressed requests may become."""
+
+    compress: Compression | None = None
+    decompress: Decompress = False
+
+    def within(self, compress: bool | Compression | None, decompress: Decompress | None) -> Codings:
+        """The same, with what is said further inside, None being nothing."""
+        return Codings(chosen(compress, self.compress), self.decompress if decompress is None else decompress)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Registration:
     """What one decorator said; ``kind`` chooses who makes the endpoint: "http", "sse", "websocket" …"""
@@ -61,6 +74,7 @@ class ResolvedRoute:
     middleware: tuple[Middleware, ...] = ()
     dependencies: tuple[Any, ...] = ()
     limits: tuple[RateLimit | Concurrency, ...] = ()
+    codings: Codings = Codings()
 
     @property
     def kind(self) -> str:
@@ -113,6 +127,8 @@ class Routes:
         self._inclusions: list[_Inclusion] = []
         self._middleware: list[Middleware] = []
         self._limits: list[RateLimit | Concurrency] = []
+        self._compression: Compression | None = None
+        self._decompression: Decompress | None = None
         self._dependencies = tuple(dependencies)
         # Where this was included, and the routes that answer below it by pattern and method.
         self._parents: list[tuple[Routes, _Inclusion]] = []
@@ -191,7 +207,7 @@ class Routes:
         callbacks = [options[name] for name in ("on_message", "on_open") if options.get(name) is not None]
         if not callbacks:
             return self._decorator("websocket", path, (WEBSOCKET,), options)
-        self._register(Registration("websocket callbacks", path, (WEBSOCKET,), callbacks[0], _with_limits(options)))
+        self._register(Registration("websocket callbacks", path, (WEBSOCKET,), callbacks[0], _checked(options)))
         return None
 
     def sse(
@@ -228,6 +244,30 @@ class Routes:
         self._limits.append(limit)
         return limit
 
+    def compress(self, compression: Compression | None = None, **options: Unpack[CompressionOptions]) -> Compression:
+        """Compress the answers of every handler below, as their clients accept it: see ``Compression`` for the options.
+
+        A route says otherwise by ``compress=False``, or ``compress=Compression(...)``; what is said further inside
+        counts. Returns the settings. Raises ``ValueError`` for what they cannot be.
+        """
+        self._refuse_when_serving()
+        if compression is not None and options:
+            raise TypeError(f"{', '.join(options)}: options of a Compression are given where it is made")
+        self._compression = Compression(**options) if compression is None else compression
+        return self._compression
+
+    def decompress(self, max_size: int | None = None) -> None:
+        """Decompress the bodies of requests that have a Content-Encoding, for every handler below.
+
+        ``max_size``: what a body may become, in bytes; None is what it may be without (``max_body``). Above it 413; for
+        a coding that is none of ours 415, for a damaged body 400. A route says otherwise by ``decompress=False``, or
+        a number of bytes.
+        """
+        self._refuse_when_serving()
+        if max_size is not None:
+            largest(max_size, 0)
+        self._decompression = True if max_size is None else max_size
+
     def mount(self, path: str, application: AsgiApp, **options: Unpack[MountOptions]) -> None:
         """Let an ASGI application answer everything below ``path`` that no route of ours does.
 
@@ -244,7 +284,7 @@ class Routes:
             raise RouteSyntaxError(path, "a path starts with a slash")
         mount = Mount(application, options.get("lifespan", "auto"))
         place = path.rstrip("/") + "/{rest:path}"
-        told = {**_with_limits(options), "mount": mount}
+        told = {**_checked(options), "mount": mount}
         self._register(Registration("asgi", place, (EVERY_METHOD,), application, told))
 
     # --- routers
@@ -271,21 +311,21 @@ class Routes:
         if any(place is router for place, _ in self._places()):
             raise ValueError("a router cannot include itself, neither directly nor through others")
         inclusion = _Inclusion(router, prefix.rstrip("/"), tuple(middleware), tuple(dependencies))
-        self._claim(list(self._resolve_inclusion(inclusion, (), (), ())))
+        self._claim(list(self._resolve_inclusion(inclusion, (), (), (), Codings())))
         self._inclusions.append(inclusion)
         router._parents.append((self, inclusion))
 
     @property
     def routes(self) -> list[ResolvedRoute]:
         """Every route, with its whole path, those of included routers after our own."""
-        return list(self._resolve((), (), ()))
+        return list(self._resolve((), (), (), Codings()))
 
     # --- how it works
 
     def _decorator(
         self, kind: str, path: str, methods: tuple[str, ...], options: Mapping[str, Any]
     ) -> Callable[[HandlerT], HandlerT]:
-        options = _with_limits(options)
+        options = _checked(options)
 
         def register(handler: HandlerT) -> HandlerT:
             self._register(Registration(kind, path, methods, handler, options))
@@ -338,10 +378,11 @@ class Routes:
         return (*self._dependencies, *registration.options.get("dependencies", ()))
 
     def _resolve(
-        self, middleware: tuple[Middleware, ...], dependencies: tuple[Any, ...], limits: _Limits
+        self, middleware: tuple[Middleware, ...], dependencies: tuple[Any, ...], limits: _Limits, codings: Codings
     ) -> Iterator[ResolvedRoute]:
         middleware = (*middleware, *self._middleware)
         limits = (*limits, *self._limits)
+        codings = codings.within(self._compression, self._decompression)
         for registration in self._registrations:
             yield ResolvedRoute(
                 registration,
@@ -349,9 +390,10 @@ class Routes:
                 middleware,
                 (*dependencies, *self._own_dependencies(registration)),
                 (*limits, *registration.options.get("limit", ())),
+                codings.within(registration.options.get("compress"), registration.options.get("decompress")),
             )
         for inclusion in self._inclusions:
-            yield from self._resolve_inclusion(inclusion, middleware, dependencies, limits)
+            yield from self._resolve_inclusion(inclusion, middleware, dependencies, limits, codings)
 
     def _resolve_inclusion(
         self,
@@ -359,10 +401,14 @@ class Routes:
         middleware: tuple[Middleware, ...],
         dependencies: tuple[Any, ...],
         limits: _Limits,
+        codings: Codings,
     ) -> Iterator[ResolvedRoute]:
         router = inclusion.router
         for route in router._resolve(
-            (*middleware, *inclusion.middleware), (*dependencies, *self._dependencies, *inclusion.dependencies), limits
+            (*middleware, *inclusion.middleware),
+            (*dependencies, *self._dependencies, *inclusion.dependencies),
+            limits,
+            codings,
         ):
             yield replace(route, path=inclusion.prefix + router.prefix + route.path)
 
@@ -385,8 +431,10 @@ class Router(Routes):
 _Chain = tuple[tuple[Routes, _Inclusion], ...]
 
 
-def _with_limits(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with limits made of their rates, once: wherever a route is included, they count together."""
+def _checked(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, with limits made of their rates, once: wherever a route is included, they count together."""
+    # Refuses what cannot be, now.
+    Codings().within(options.get("compress"), largest(options.get("decompress", False), 0))
     made = {name: limits_of(options[name]) for name in ("limit", "message_limit") if name in options}
     return {**options, **made}
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 from fastnet.asgi.lifespan import AsgiLifespan, LifespanMode
 from fastnet.asgi.types import AsgiApp
 from fastnet.asgi.wrapped import respond_with
+from fastnet.compression.settings import Compression
 from fastnet.ratelimit.limits import AnyLimit
 from fastnet_ext.exchange.request import Request
 from fastnet_ext.exchange.response import Response
@@ -50,6 +51,8 @@ class MountOptions(TypedDict, total=False):
     * ``max_body``: the largest request body in bytes; above it 413. None, the default: the application decides.
     * ``max_message``: the largest WebSocket message in bytes; 16 MiB.
     * ``compression``: permessage-deflate on its WebSockets, as of a WebSocket route; True.
+    * ``compress``: as of any route. An application whose answers are compressed here is not offered the extensions by
+      which it could answer otherwise than by head and body. Its requests are not decompressed.
     * ``max_in_flight``, ``limit``, ``timeout``, ``timeout_body``, ``rate_body``: as of any route.
     """
 
@@ -57,6 +60,7 @@ class MountOptions(TypedDict, total=False):
     max_body: int | None
     max_message: int
     compression: bool | PerMessageDeflate
+    compress: bool | Compression
     max_in_flight: int
     limit: AnyLimit | Sequence[AnyLimit]
     timeout: float
@@ -101,14 +105,17 @@ def build_mount_endpoint(app: App, route: ResolvedRoute) -> AsgiEndpoint:
     return AsgiEndpoint(options["mount"].of, refusals=refusals, sockets=sockets)
 
 
-def behind_middleware(app: App, endpoint: AsgiEndpoint, middleware: Sequence[Middleware]) -> AsgiEndpoint:
-    """The endpoint of a mount whose requests go through middleware; its WebSockets do not."""
-    if not middleware:
+def behind_middleware(
+    app: App, endpoint: AsgiEndpoint, middleware: Sequence[Middleware], compression: Compression | None
+) -> AsgiEndpoint:
+    """The endpoint of a mount whose requests go through middleware, and are compressed; its WebSockets are neither."""
+    if not middleware and compression is None:
         return endpoint
     call: Callable[[Request[Any]], Any] = partial(respond_with, endpoint.of)
     plan = CallPlan(call, [RequestArgument("request")])
-    inner = HttpEndpoint(plan, mode="async", body="late", encoder=app.json)
-    return endpoint.behind(with_middleware(inner, middleware))
+    wrapped = with_middleware(HttpEndpoint(plan, mode="async", body="late", encoder=app.json), middleware)
+    wrapped.compression = None if compression is None else compression.engine
+    return endpoint.behind(wrapped)
 
 
 def _never() -> Response:

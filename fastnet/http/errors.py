@@ -14,9 +14,11 @@ from fastnet_ext.exchange.errors import (
     ClientDisconnect,
     ExchangeError,
     HandlerTimeout,
+    NotAcceptable,
     Overloaded,
     PayloadTooLarge,
     TooManyRequests,
+    UnsupportedCoding,
 )
 from fastnet_ext.exchange.request import Request
 from fastnet_ext.exchange.response import Response
@@ -141,6 +143,8 @@ def render_error(request: Request[Any], error: Exception) -> Response:
         return problem(error.status, str(error), headers={"retry-after": str(error.retry_after)})
     if isinstance(error, TooManyRequests):
         return problem(error.status, str(error), headers=error.headers, limit=error.limit)
+    if isinstance(error, UnsupportedCoding | NotAcceptable):
+        return problem(error.status, str(error), headers=error.headers)
     if isinstance(error, ExchangeError) and 400 <= error.status < 500:
         return problem(error.status, str(error))
     if isinstance(error, ClientDisconnect):

@@ -60,6 +60,7 @@ cdef class Decompressor:
     cdef readonly int64_t size      # bytes that came out
     cdef int64_t members            # that have ended
     cdef bint begun                 # something came in since the last member ended, or nothing ever did
+    cdef bint looked                # at the first byte
     cdef bint failed
 
     cdef int _next(self) except -1

@@ -16,6 +16,8 @@ cdef enum:
     # zlib's `wbits`: the largest window, plus 16 for the wrapping of gzip.
     WBITS_ZLIB = 15
     WBITS_GZIP = 31
+    # What the first byte of zlib's wrapping says of the method: deflate. Nothing else begins so.
+    ZLIB_METHOD = 8
     # RFC 9659: what no zstd of HTTP may exceed; levels above 19 would.
     ZSTD_WINDOW = 23
     # Of streams that live long and say little: what their contexts keep is mostly these tables.
@@ -222,6 +224,7 @@ def compress(data, str coding not None, *, level=None):
 cdef class Decompressor:
     """Decompresses one body piece by piece: ``Decompressor("zstd", max_size=1_000_000)``.
 
+    ``deflate`` is read with and without the wrapping of zlib, since some leave it out.
     ``max_size``: how many bytes may come out in all; None, and only that, is no bound. Raises ``UnknownCoding`` and
     ``MissingLibrary``.
     """
@@ -309,6 +312,11 @@ cdef class Decompressor:
         size = len(view)
         if size == 0:
             return b""
+        if not self.looked:
+            self.looked = True
+            if self.kind == DEFLATE and view[0] & 15 != ZLIB_METHOD:
+                # Some send it without the wrapping of zlib: RFC 9110, 8.4.1.2.
+                self.machine = self.library.decompressobj(-WBITS_ZLIB)
         try:
             if self.kind == BR:
                 self._brotli(out, view)

@@ -5,6 +5,8 @@
   * ``ClientDisconnect``: the peer left while its body was being read. No answer.
   * ``PayloadTooLarge``: the body is over the limit of its route. 413.
   * ``RequestTimeout``: the body did not arrive in time. 408.
+  * ``UnsupportedCoding``: the body is compressed in a way that is not known here. 415.
+  * ``NotAcceptable``: the client accepts no coding that the answer can have. 406.
   * ``InvalidBody``: the body is not what ``request.json()`` or ``request.text()`` was told. 400, 415 or 422.
   * ``Overloaded``: too many requests are being answered already. 503.
   * ``TooManyRequests``: a rate limit is used up. 429.
@@ -13,7 +15,7 @@
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 __all__ = [
@@ -22,10 +24,12 @@ __all__ = [
     "ExchangeError",
     "HandlerTimeout",
     "InvalidBody",
+    "NotAcceptable",
     "Overloaded",
     "PayloadTooLarge",
     "RequestTimeout",
     "TooManyRequests",
+    "UnsupportedCoding",
 ]
 
 
@@ -114,6 +118,27 @@ class InvalidBody(ExchangeError, ValueError):
     def __init__(self, message: str, *, status: int = 400) -> None:
         self.status = status
         super().__init__(message)
+
+
+class UnsupportedCoding(ExchangeError):
+    """The request's Content-Encoding is none of ``known``; ``headers`` name those (RFC 9110, 15.5.16)."""
+
+    status = 415
+
+    def __init__(self, coding: str, known: Iterable[str]) -> None:
+        self.coding = coding
+        self.headers = {"accept-encoding": ", ".join(known)}
+        super().__init__(f"the body's Content-Encoding {coding!r} is not known here: see Accept-Encoding")
+
+
+class NotAcceptable(ExchangeError):
+    """The client accepts neither an answer as it is nor one of the codings that there are (RFC 9110, 12.5.3)."""
+
+    status = 406
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self.headers = {"vary": "accept-encoding"}
+        super().__init__(f"Accept-Encoding refuses all that there is: identity, {', '.join(known)}")
 
 
 class BodyConsumed(ExchangeError, RuntimeError):

@@ -15,6 +15,7 @@ calls `ready`; the endpoint starts, answers through `respond` or `send_head`, `s
 from cpython.object cimport PyObject
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from fastnet_ext.compression.codecs cimport Decompressor
 from fastnet_ext.core.buffer cimport Buffer
 from fastnet_ext.core.flag cimport flag
 from fastnet_ext.core.headers cimport HeaderBlock, Method, Span
@@ -195,6 +196,8 @@ cdef class Route:
     cdef readonly tuple methods
     cdef readonly tuple param_names
     cdef readonly int64_t max_body      # bytes
+    # What a body with a Content-Encoding may become, in bytes; below 0, it is left as it is.
+    cdef readonly int64_t max_decompressed
     # Seconds until the answer begins, seconds of silence in a body, its bytes a second: 0 is no limit, and
     # below 0 what the listener says.
     cdef readonly double timeout
@@ -241,6 +244,7 @@ cdef class Exchange:
     cdef PyObject* body_waiting
     cdef Py_ssize_t body_size
     cdef int64_t body_received
+    cdef Decompressor decoder           # of its Content-Encoding; None: it is kept as it comes
     cdef HeaderBlock trailers
 
     # --- the answer
@@ -288,6 +292,7 @@ cdef class Exchange:
     cdef int _wake_reader(self) except -1
     cdef int _wake_writer(self) except -1
     cdef int _keep_body(self, const char* data, Py_ssize_t size) except -1
+    cdef int _decode(self, const char* data, Py_ssize_t size) except -1
     cdef bytes _take_waiting(self)
     cdef int feed(self, char* data, Py_ssize_t size) except -1
     cdef int feed_end(self) except -1
@@ -306,6 +311,8 @@ cdef class Exchange:
             self.held = size
         return 0
 
+    # Before any of it is fed: decompress a body that has a Content-Encoding, or fail it when that is none of ours.
+    cdef int decode_body(self) except -1
     # Body, for the floors above.
     cdef bytes take_body(self)          # the complete body
     cdef bytes take_chunk(self)         # what has arrived, b"" when nothing has

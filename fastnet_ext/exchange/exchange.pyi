@@ -27,6 +27,7 @@ class Route:
     methods: tuple[str, ...]
     param_names: tuple[str, ...]
     max_body: int
+    max_decompressed: int
     timeout: float
     timeout_body: float
     rate_body: float
@@ -43,6 +44,7 @@ class Route:
         param_names: Sequence[str] = (),
         guards: Sequence[Guard] = (),
         max_body: int = 1048576,
+        max_decompressed: int = -1,
         timeout: float = -1,
         timeout_body: float = -1,
         rate_body: float = -1,

@@ -2,18 +2,21 @@
 """The seam between what carries a request and what answers it; exchange.pxd is the map."""
 
 from cpython.object cimport PyObject
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
+from fastnet_ext.compression.codecs import CODINGS
+from fastnet_ext.compression.codecs cimport Decompressor
+from fastnet_ext.compression.errors import DecompressedTooLarge, DecompressionError, MissingLibrary, UnknownCoding
 from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_free, buffer_init
 from fastnet_ext.core.debug cimport DEBUG, LIVE_EXCHANGE, born, died, invariant
-from fastnet_ext.core.headers cimport Span
+from fastnet_ext.core.headers cimport HEADER_CONTENT_ENCODING, Field, Span
 from fastnet_ext.core.scan cimport hex_digit
 from fastnet_ext.exchange.limits cimport LIMIT_BODY, Limit
-from fastnet_ext.exchange.errors import ClientDisconnect, PayloadTooLarge, RequestTimeout
+from fastnet_ext.exchange.errors import ClientDisconnect, InvalidBody, PayloadTooLarge, RequestTimeout, UnsupportedCoding
 from fastnet_ext.proxy.forwarded cimport Forwarded, Proxies, read_forwarded
 from fastnet_ext.proxy.networks cimport IpAddress, ip_is_v4, parse_ip
 from fastnet_ext.proxy.protocol cimport ProxyHeader
@@ -142,7 +145,8 @@ cdef class Endpoint:
 cdef class Route:
     """One entry of the routing table.
 
-    ``max_body`` is in bytes. ``timeout`` (seconds until the answer begins), ``timeout_body`` (seconds
+    ``max_body`` is in bytes, and so is ``max_decompressed``, what a body with a Content-Encoding may become: below 0 it
+    is left as it is. ``timeout`` (seconds until the answer begins), ``timeout_body`` (seconds
     of silence in a request's body) and ``rate_body`` (its bytes a second) are the listener's when they
     are below 0, and none at 0. ``on_error(request, exception)`` returns a ``Response`` or a coroutine of
     one.
@@ -150,7 +154,7 @@ cdef class Route:
 
     def __init__(
         self, Endpoint endpoint, *, str path="", methods=(), param_names=(), guards=(), max_body=1024 * 1024,
-        double timeout=-1, double timeout_body=-1, double rate_body=-1, bint cancel_on_disconnect=False,
+        max_decompressed=-1, double timeout=-1, double timeout_body=-1, double rate_body=-1, bint cancel_on_disconnect=False,
         handler=None, on_error=None, app=None,
     ):
         self.endpoint = endpoint
@@ -159,6 +163,7 @@ cdef class Route:
         self.param_names = tuple(param_names)
         self.guards = tuple(guards)
         self.max_body = max_body
+        self.max_decompressed = max_decompressed
         self.timeout = timeout
         self.timeout_body = timeout_body
         self.rate_body = rate_body
@@ -228,7 +233,9 @@ cdef class Exchange:
             if responder is not None:
                 responder.on_data(self, data, size)
             return 0
-        if size:
+        if self.decoder is not None:
+            self._decode(data, size)
+        elif size:
             self._keep_body(data, size)
         if self.body_waiter is not None:
             self._wake_reader()
@@ -241,6 +248,11 @@ cdef class Exchange:
         cdef Responder responder = self.responder
         if self.body_complete:
             return 0
+        if self.decoder is not None and self.body_error is None and self.body_received:
+            try:
+                self.decoder.close()
+            except DecompressionError as error:
+                self._fail_body(InvalidBody(f"the body's Content-Encoding: {error}"))
         self.body_complete = True
         if self.body_waiter is not None:
             self._wake_reader()
@@ -299,6 +311,37 @@ cdef class Exchange:
         memcpy(bytes_data(self.body_waiting) + self.body_size, data, size)
         self.body_size = needed
         self.connection.kept += size
+        return 0
+
+    cdef int decode_body(self) except -1:
+        cdef const Field* field = self.head.find(HEADER_CONTENT_ENCODING)
+        cdef str coding
+        if field is NULL:
+            return 0
+        # Several are legal, and nobody sends them.
+        coding = self.head.joined(HEADER_CONTENT_ENCODING).strip().lower()
+        if coding == "" or coding == "identity":
+            return 0
+        try:
+            self.decoder = Decompressor(
+                "gzip" if coding == "x-gzip" else coding, max_size=self.route.max_decompressed
+            )
+        except (UnknownCoding, MissingLibrary):
+            # Told to whoever reads it: guards are asked before.
+            self.body_error = UnsupportedCoding(coding, CODINGS)
+        return 0
+
+    cdef int _decode(self, const char* data, Py_ssize_t size) except -1:
+        cdef bytes decoded
+        try:
+            decoded = self.decoder.piece(PyBytes_FromStringAndSize(data, size))
+        except DecompressedTooLarge as error:
+            self.connection.over_limit(LIMIT_BODY, <double>error.max_size, 413)
+            return self._fail_body(PayloadTooLarge(error.max_size))
+        except DecompressionError as error:
+            return self._fail_body(InvalidBody(f"the body's Content-Encoding: {error}"))
+        if decoded:
+            self._keep_body(PyBytes_AS_STRING(decoded), PyBytes_GET_SIZE(decoded))
         return 0
 
     cdef bytes _take_waiting(self):

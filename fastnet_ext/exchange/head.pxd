@@ -21,6 +21,8 @@ cdef class ResponseHead:
     # line; an HPACK block of `:status` and fields that needs no dynamic table.
     cdef bytes _h1
     cdef bytes _h2
+    # What compression makes of this head (serve/compression.pxd), for who asked last; None until somebody did.
+    cdef object forms
 
     # While it is being built: one field more. What belongs to the carrier is refused, or left out when `lenient`.
     cdef int add(self, bytes name, bytes value, bint lenient) except -1

@@ -71,6 +71,8 @@ cdef class Dispatcher:
         self._route(x)
         x.body_mode = x.route.endpoint.body_mode
         x.collecting = x.body_mode == BODY_WHOLE
+        if x.route.max_decompressed >= 0 and x.content_length != 0 and (x.collecting or x.body_mode == BODY_LATE):
+            x.decode_body()
         if x.connection.local.pressed and self.sheds and self._press(x):
             return 0
         return self._admit(x)

@@ -5,6 +5,7 @@ from libc.stdint cimport uint64_t
 from fastnet_ext.exchange.exchange cimport Exchange, Responder
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.exchange.response cimport Stream
+from fastnet_ext.serve.compression cimport BodyCoder, Compression
 from fastnet_ext.serve.json cimport JsonEncoder
 
 
@@ -40,6 +41,8 @@ cdef class EventResponder(Responder):
     cdef Exchange opening
     cdef ResponseHead head
     cdef bytes preamble
+    cdef Compression compression    # None: the stream is not compressed
+    cdef BodyCoder coder            # what its bytes go through, None: nothing
     # The server stops: the Task was cancelled, to end the answer properly.
     cdef bint draining
     cdef bint blocked               # send_data said so, and on_writable has not come since
@@ -49,9 +52,13 @@ cdef class EventResponder(Responder):
     cdef uint64_t seen
 
     cdef int open(self) except -1
+    # As Exchange.send_data.
+    cdef int send(self, Exchange x, bytes data) except -1
     # The loop's sweep looks at the stream: say something when it has been silent for long.
     cdef int look(self, Exchange x, double now) except -1
 
 
-# The coroutine that sends `source`, an async iterable, with that head.
-cdef object send_events(Exchange x, EventStream response, object source, JsonEncoder encoder, ResponseHead head)
+# The coroutine that sends `source`, an async iterable, with that head; `compression` may be None.
+cdef object send_events(
+    Exchange x, EventStream response, object source, JsonEncoder encoder, ResponseHead head, Compression compression
+)

@@ -131,10 +131,18 @@ cdef class EventResponder(Responder):
         self.opening = None
         if x is None or x.gone or x.status:
             return 0
-        x.send_head(self.head, -1)
+        if self.compression is None:
+            x.send_head(self.head, -1)
+        else:
+            self.coder = self.compression.send_head(x, self.head, True)
         if self.preamble is not None and not x.is_head:
-            x.send_data(PyBytes_AS_STRING(self.preamble), PyBytes_GET_SIZE(self.preamble), self.preamble)
+            self.send(x, self.preamble)
         return 0
+
+    cdef int send(self, Exchange x, bytes data) except -1:
+        if self.coder is not None:
+            return self.coder.write(data)
+        return x.send_data(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), data)
 
     def __call__(self):
         """The loop's turn after the first step."""
@@ -147,7 +155,7 @@ cdef class EventResponder(Responder):
             self.seen = x.bytes_sent
             self.since = now
         elif now - self.since >= self.heartbeat:
-            if x.send_data(PyBytes_AS_STRING(HEARTBEAT), PyBytes_GET_SIZE(HEARTBEAT), HEARTBEAT) == 0:
+            if self.send(x, HEARTBEAT) == 0:
                 self.blocked = True
             self.seen = x.bytes_sent
             self.since = now
@@ -159,6 +167,8 @@ cdef class EventResponder(Responder):
 
     cdef int on_writable(self, Exchange x) except -1:
         self.blocked = False
+        if self.coder is not None:
+            self.coder.congested = False
         return 0
 
     cdef int on_drain(self, Exchange x) except -1:
@@ -169,11 +179,15 @@ cdef class EventResponder(Responder):
         return 0
 
 
-cdef object send_events(Exchange x, EventStream response, object source, JsonEncoder encoder, ResponseHead head):
-    return _send_events(x, response, source, encoder, head)
+cdef object send_events(
+    Exchange x, EventStream response, object source, JsonEncoder encoder, ResponseHead head, Compression compression
+):
+    return _send_events(x, response, source, encoder, head, compression)
 
 
-async def _send_events(Exchange x, EventStream response, source, JsonEncoder encoder, ResponseHead head):
+async def _send_events(
+    Exchange x, EventStream response, source, JsonEncoder encoder, ResponseHead head, Compression compression,
+):
     """Send each event as it comes; wait while the client is slow, close the source at the end."""
     cdef bytes chunk
     cdef LoopLocal local = x.connection.local
@@ -182,6 +196,9 @@ async def _send_events(Exchange x, EventStream response, source, JsonEncoder enc
     responder.task = asyncio.current_task()
     responder.heartbeat = response.heartbeat
     responder.head = head
+    responder.compression = compression
+    if compression is not None:
+        compression.check(x, head)
     responder.opening = x
     if response.retry is not None:
         responder.preamble = encode(None, None, None, retry_of(response.retry), None)
@@ -198,7 +215,7 @@ async def _send_events(Exchange x, EventStream response, source, JsonEncoder enc
                     if responder.opening is not None:
                         responder.open()
                     burst += PyBytes_GET_SIZE(chunk)
-                    if x.send_data(PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk), chunk) == 0:
+                    if responder.send(x, chunk) == 0:
                         burst = 0
                         responder.blocked = True
                         x.drain_waiter = local.loop.create_future()
@@ -213,11 +230,15 @@ async def _send_events(Exchange x, EventStream response, source, JsonEncoder enc
             # As asyncio.timeout does: the cancellation was ours, and has arrived.
             responder.task.uncancel()
         responder.open()
+        if responder.coder is not None:
+            responder.coder.finish()
         x.end(response.trailer_fields())
     finally:
         handle.cancel()
         responder.opening = None
         responder.task = None
+        if responder.coder is not None:
+            responder.coder.close()
         x.responder = None
         if hasattr(source, "aclose"):
             await source.aclose()

@@ -3,6 +3,7 @@
 from fastnet_ext.exchange.exchange cimport Exchange
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.exchange.response cimport Response
+from fastnet_ext.serve.compression cimport BodyCoder, Compression
 from fastnet_ext.serve.json cimport JsonEncoder
 from fastnet_ext.serve.plan cimport CallPlan
 from fastnet_ext.serve.runner cimport AsyncEndpoint
@@ -34,14 +35,16 @@ cdef class HttpEndpoint(AsyncEndpoint):
     cdef ResponseHead json_head
     cdef ResponseHead empty_head
     cdef readonly str stream_type       # media type of a generator's items, None: by the first
+    cdef public Compression compression # of what `answer` sends; None: nothing is compressed
 
     # Send a value. None, or the coroutine that streams the rest.
     cdef object answer(self, Exchange x, object value)
     cdef object answer_response(self, Exchange x, Response response)
-    cdef int answer_text(self, Exchange x, str text) except -1
-    cdef int answer_json(self, Exchange x, object value) except -1
-    cdef int answer_bytes(self, Exchange x, ResponseHead head, bytes data) except -1
+    cdef object answer_text(self, Exchange x, str text)
+    cdef object answer_json(self, Exchange x, object value)
+    cdef object answer_bytes(self, Exchange x, ResponseHead head, bytes data)
     cdef object stream(self, Exchange x, object iterable, ResponseHead head)
     cdef object after(self, Exchange x)
+    cdef BodyCoder send_head(self, Exchange x, ResponseHead head)
     # The head that fits the first item; `head` is what is known of it already, None when nothing is.
     cdef ResponseHead stream_head(self, object first, ResponseHead head)

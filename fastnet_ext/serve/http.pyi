@@ -4,6 +4,7 @@ from typing import Any, Literal
 from fastnet_ext.exchange.exchange import Exchange
 from fastnet_ext.exchange.head import ResponseHead
 from fastnet_ext.exchange.response import Response
+from fastnet_ext.serve.compression import Compression
 from fastnet_ext.serve.json import JsonEncoder
 from fastnet_ext.serve.plan import CallPlan
 from fastnet_ext.serve.runner import AsyncEndpoint
@@ -12,6 +13,7 @@ class HttpEndpoint(AsyncEndpoint):
     plan: CallPlan
     status_code: int
     stream_type: str | None
+    compression: Compression | None
     def __init__(
         self,
         plan: CallPlan,

@@ -16,6 +16,7 @@ from fastnet_ext.exchange.exchange cimport (
 from fastnet_ext.exchange.head cimport ResponseHead, status_has_body
 from fastnet_ext.exchange.request cimport request_of
 from fastnet_ext.exchange.response cimport Response, Stream, content_type_of
+from fastnet_ext.serve.compression cimport BodyCoder
 from fastnet_ext.serve.events cimport EventStream, send_events
 from fastnet_ext.serve.json cimport JsonEncoder
 from fastnet_ext.serve.plan cimport CallPlan
@@ -149,9 +150,9 @@ cdef class HttpEndpoint(AsyncEndpoint):
     cdef object answer(self, Exchange x, object value):
         cdef type kind = type(value)
         if kind is str:
-            self.answer_text(x, <str>value)
+            return self.answer_text(x, <str>value)
         elif kind is dict or kind is list:
-            self.answer_json(x, value)
+            return self.answer_json(x, value)
         elif value is None:
             if self.none_is_empty:
                 x.respond(self.empty_head, NULL, 0, None)
@@ -160,26 +161,32 @@ cdef class HttpEndpoint(AsyncEndpoint):
         elif isinstance(value, Response):
             return self.answer_response(x, <Response>value)
         elif kind is bytes:
-            self.answer_bytes(x, self.bytes_head, <bytes>value)
+            return self.answer_bytes(x, self.bytes_head, <bytes>value)
         elif kind is bytearray or kind is memoryview:
             return self.answer(x, bytes(value))
         elif is_stream(value):
             return self.stream(x, value, None)
         else:
-            self.answer_json(x, value)
+            return self.answer_json(x, value)
         return None
 
-    cdef int answer_text(self, Exchange x, str text) except -1:
+    cdef object answer_text(self, Exchange x, str text):
         cdef Py_ssize_t size = 0
         cdef const char* data = PyUnicode_AsUTF8AndSize(text, &size)
-        return x.respond(self.text_head, data, size, text)
+        if self.compression is not None:
+            return self.compression.respond(x, self.text_head, data, size, text)
+        x.respond(self.text_head, data, size, text)
+        return None
 
-    cdef int answer_json(self, Exchange x, object value) except -1:
+    cdef object answer_json(self, Exchange x, object value):
         return self.answer_bytes(x, self.json_head, <bytes>self.encoder.encode(value))
 
-    cdef int answer_bytes(self, Exchange x, ResponseHead head, bytes data) except -1:
+    cdef object answer_bytes(self, Exchange x, ResponseHead head, bytes data):
         cdef const char* start = PyBytes_AS_STRING(data)
-        return x.respond(head, start, PyBytes_GET_SIZE(data), data)
+        if self.compression is not None:
+            return self.compression.respond(x, head, start, PyBytes_GET_SIZE(data), data)
+        x.respond(head, start, PyBytes_GET_SIZE(data), data)
+        return None
 
     cdef object answer_response(self, Exchange x, Response response):
         cdef ResponseHead head = response.head()
@@ -187,8 +194,7 @@ cdef class HttpEndpoint(AsyncEndpoint):
             return events_of(self, x, <EventStream>response, head)
         if response.chunks is not None:
             return send_stream(self, x, response.chunks, head, response if isinstance(response, Stream) else None)
-        self.answer_bytes(x, head, response.content)
-        return None
+        return self.answer_bytes(x, head, response.content)
 
     def to_response(self, value):
         """The ``Response`` that a handler's return value stands for: what middleware sees."""
@@ -214,6 +220,18 @@ cdef class HttpEndpoint(AsyncEndpoint):
                 self.status_code, [(b"content-type", content_type_of(self.stream_type).encode("latin-1"))]
             )
         return send_stream(self, x, iterable, head, None)
+
+    cdef BodyCoder send_head(self, Exchange x, ResponseHead head):
+        """The head of a stream; what its body goes through, None when it is sent as it is."""
+        cdef BodyCoder coder
+        if self.compression is None:
+            x.send_head(head, head.content_length)
+            return None
+        coder = self.compression.send_head(x, head, False)
+        if coder is not None and not x.gone:
+            coder.task = (<CancelTask>x.responder).task
+            x.responder = coder
+        return coder
 
     cdef ResponseHead stream_head(self, object first, ResponseHead head):
         """The head with the type of the first item: text, bytes, or typed values as JSON Lines."""
@@ -249,17 +267,18 @@ async def send_stream(HttpEndpoint endpoint, Exchange x, iterable, ResponseHead 
     cdef object source = iterable
     cdef LoopLocal local = x.connection.local
     cdef Py_ssize_t burst = 0
+    cdef BodyCoder coder = None
+    cdef int goes_on
     if not hasattr(type(source), "__aiter__"):
         source = iterate_in_threads(iter(source), x)
     x.responder = CancelTask(asyncio.current_task())
     try:
         if head is not None and (head.has_type or (response is not None and response.untyped)):
-            x.send_head(head, head.content_length)
+            coder = endpoint.send_head(x, head)
         if not x.gone and (not x.is_head or not x.status):
             async for item in source:
                 if not x.status:
-                    head = endpoint.stream_head(item, head)
-                    x.send_head(head, head.content_length)
+                    coder = endpoint.send_head(x, endpoint.stream_head(item, head))
                 if x.is_head:
                     break
                 if isinstance(item, str):
@@ -276,7 +295,13 @@ async def send_stream(HttpEndpoint endpoint, Exchange x, iterable, ResponseHead 
                 if not chunk:
                     continue
                 burst += PyBytes_GET_SIZE(chunk)
-                if x.send_data(PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk), chunk) == 0:
+                if coder is None:
+                    goes_on = x.send_data(PyBytes_AS_STRING(chunk), PyBytes_GET_SIZE(chunk), chunk)
+                elif coder.is_large(PyBytes_GET_SIZE(chunk)):
+                    goes_on = await coder.write_in_thread(chunk)
+                else:
+                    goes_on = coder.write(chunk)
+                if goes_on == 0:
                     burst = 0
                     x.drain_waiter = local.loop.create_future()
                     await x.drain_waiter
@@ -286,9 +311,13 @@ async def send_stream(HttpEndpoint endpoint, Exchange x, iterable, ResponseHead 
                     await asyncio.sleep(0)
         if not x.status:
             x.send_head(endpoint.stream_head("", head), -1)
+        if coder is not None:
+            coder.finish()
         x.end(None if response is None else response.trailer_fields())
     finally:
         x.responder = None
+        if coder is not None:
+            coder.close()
         if hasattr(source, "aclose"):
             await source.aclose()
     return None
@@ -301,7 +330,7 @@ cdef object events_of(HttpEndpoint endpoint, Exchange x, EventStream response, R
         source = iterate_in_threads(iter(source), x)
     if response.subscribe is not None:
         source = response.subscribe(request_of(x), source)
-    return send_events(x, response, source, endpoint.encoder, head)
+    return send_events(x, response, source, endpoint.encoder, head, endpoint.compression)
 
 
 async def iterate_in_threads(iterator, Exchange x):

@@ -140,6 +140,19 @@ def test_damage(coding: CodingName) -> None:
             decompress(coded + behind, coding)
 
 
+def test_deflate_without_its_wrapping() -> None:
+    """As some send it: RFC 9110, 8.4.1.2."""
+    for data in (b"", b"x", TEXT, random.Random(1).randbytes(70_000)):
+        for level in (0, 1, 6, 9):
+            coder = zlib.compressobj(level, zlib.DEFLATED, -zlib.MAX_WBITS)
+            coded = coder.compress(data) + coder.flush()
+            assert decompress(coded, "deflate") == data
+            reader = Decompressor("deflate")
+            assert reader.decompress(coded[:1]) + reader.decompress(coded[1:]) == data
+            with pytest.raises(DecompressionError):
+                decompress(coded + b"more", "deflate")
+
+
 @pytest.mark.parametrize("coding", CODINGS)
 def test_nothing_is_read_after_damage(coding: CodingName) -> None:
     reader = Decompressor(coding)
@@ -163,6 +176,7 @@ def test_the_bound(coding: CodingName) -> None:
 
 @pytest.mark.parametrize("coding", CODINGS)
 @pytest.mark.parametrize("pieces", [1, 7])
+@pytest.mark.limit("Compression: decompressed request body", memory=True)
 def test_a_bomb_is_not_inflated(coding: CodingName, pieces: int) -> None:
     """200 MiB of zeros: what is ever kept stays near the bound."""
     coder = Compressor(coding, {"br": 5}.get(coding))
@@ -213,11 +227,13 @@ def test_ours_never_is(level: int) -> None:
 
 
 def test_mistakes() -> None:
+    calls: list[Any] = [compress, decompress]
     for name in ("GZIP", "compress", "", "identity"):
-        for call in (compress, decompress):
+        for call in calls:
             with pytest.raises(UnknownCoding, match="gzip, deflate, br and zstd"):
                 call(b"", name)
-    for coding, level in (("gzip", 10), ("deflate", -1), ("br", 12), ("zstd", 23)):
+    wrong: list[tuple[CodingName, int]] = [("gzip", 10), ("deflate", -1), ("br", 12), ("zstd", 23)]
+    for coding, level in wrong:
         with pytest.raises(ValueError, match=f"level {level}"):
             compress(b"", coding, level=level)
     with pytest.raises(ValueError, match="max_size"):
@@ -233,9 +249,9 @@ def test_a_library_that_is_not_installed(
     monkeypatch: pytest.MonkeyPatch, coding: CodingName, constant: str, package: str
 ) -> None:
     monkeypatch.setattr(libraries, constant, None)
-    for call in (lambda: compress(b"", coding), lambda: decompress(b"", coding)):
+    for call in (compress, decompress):
         with pytest.raises(MissingLibrary, match=f"pip install {package}"):
-            call()
+            call(b"", coding)
 
 
 def test_which_library_deflates(monkeypatch: pytest.MonkeyPatch) -> None:

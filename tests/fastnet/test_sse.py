@@ -136,7 +136,7 @@ def test_a_handler_is_a_generator() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "words"),
     [
-        ({"heartbeats": 1}, TypeError, "no option of a route of events; there are dependencies, heartbeat"),
+        ({"heartbeats": 1}, TypeError, "no option of a route of events; there are compress, decompress, dependencies"),
         ({"heartbeat": -1}, ValueError, "heartbeat"),
         ({"retry": -1}, ValueError, "retry"),
         ({"replay": 0}, ValueError, "replay is at least 1"),

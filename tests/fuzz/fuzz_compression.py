@@ -3,8 +3,8 @@
     python -m tests.fuzz.fuzz_compression --seconds 60 --seed 1
 
 The first byte of an input says what it is for: an Accept-Encoding, on which the reader and its slow model must agree,
-or a body of one of the codings. Whatever the bytes of a body: nothing but DecompressionError; never more than the bound;
-the same end, and the same bytes, however it is cut; and what comes out, compressed again, comes out again.
+or a body of one of the codings. Whatever the bytes of a body: nothing but DecompressionError; never more than the
+bound; the same bytes however it is cut; and what comes out, compressed again, comes out again.
 """
 
 import random

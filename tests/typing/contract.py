@@ -27,6 +27,7 @@ from fastnet import (
     ServerSentEvent,
     WebSocket,
 )
+from fastnet.compression import Compression, Compressor, Decompressor, compress, decompress
 from fastnet.grpc import GrpcServer, InterceptedCall, Metadatum, Next, Peer, ServicerContext
 from fastnet.ratelimit import Concurrency, RateLimit, api_key, client_ip
 from fastnet.streaming import Message, Token, TokenStream, TokenStreams, Usage
@@ -338,3 +339,29 @@ async def search() -> str:
 async def limited(ws: WebSocket) -> None:
     async for message in ws:
         await ws.send(message)
+
+
+# --- compression
+
+compression: Compression = app.compress(codings={"zstd": 3, "br": None, "gzip": 6}, minimum_size=2048)
+app.decompress(max_size=10_000_000)
+Router().compress(compression)
+
+
+@app.get("/report", compress=Compression(codings=["br"]))
+async def long_report() -> str:
+    return ""
+
+
+@app.post("/upload", compress=False, decompress=1_000_000)
+async def upload(body: bytes) -> None:
+    coder, reader = Compressor("gzip", level=6), Decompressor("br", max_size=None)
+    parts: list[bytes] = [coder.compress(body), coder.flush(), coder.finish()]
+    data: bytes = decompress(compress(b"".join(parts), "zstd", level=3), "zstd", max_size=1000)
+    data += reader.decompress(data)
+    reader.finish()
+
+
+@app.sse("/quiet", compress=True)
+async def quiet() -> AsyncIterator[str]:
+    yield ""

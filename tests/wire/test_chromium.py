@@ -21,6 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from fastnet import App, HTMLResponse, Request
+from fastnet.compression import CODINGS, Compression
 from fastnet.websocket import WebSocket
 from tests.protos import greeter, user
 from tests.wire.live import Live, live, until
@@ -60,6 +61,26 @@ const checks = {
     await text("/go", {method: "POST"});
     for (let next; !(next = await reader.read()).done;) seen += next.value;
     return [first, seen];
+  },
+  async codings() {
+    const found = [];
+    for (const coding of ["gzip", "deflate", "br", "zstd", "all"]) {
+      const answer = await fetch(`/coded/${coding}`);
+      found.push([answer.headers.get("content-encoding"), (await answer.text()).length]);
+    }
+    return found;
+  },
+  async events() {
+    // The second event waits until the first has been seen: it is not held back by what compresses them.
+    const source = new EventSource("/ticks"), got = [];
+    await new Promise((resolve, reject) => {
+      source.onmessage = event => {
+        if (got.push(event.data) === 1) fetch("/tick", {method: "POST"});
+        else { source.close(); resolve(); }
+      };
+      source.onerror = () => reject(new Error("the stream failed"));
+    });
+    return got;
   },
   async abort() {
     const control = new AbortController();
@@ -135,6 +156,7 @@ class Seen:
     def __init__(self) -> None:
         self.told: SimpleQueue[bytes] = SimpleQueue()
         self.go = asyncio.Event()
+        self.tick = asyncio.Event()
         self.left = 0
 
 
@@ -191,6 +213,24 @@ def server(seen: Seen, files: Files) -> Iterator[Live]:
     @app.post("/go")
     async def go() -> None:
         seen.go.set()
+
+    for coding in (*CODINGS, None):
+
+        @app.get(
+            f"/coded/{coding or 'all'}", compress=Compression(codings=[coding] if coding else ("zstd", "br", "gzip"))
+        )
+        async def coded() -> str:
+            return "line by line\n" * 1000
+
+    @app.sse("/ticks", compress=Compression(codings=["zstd"]))
+    async def ticks() -> AsyncIterator[str]:
+        yield "first"
+        await seen.tick.wait()
+        yield "second"
+
+    @app.post("/tick")
+    async def tick() -> None:
+        seen.tick.set()
 
     @app.get("/endless")
     async def endless() -> AsyncIterator[bytes]:
@@ -264,6 +304,8 @@ EXPECTED: dict[str, Any] = {
     "many": True,
     "upload": f"{len(UPLOAD)} {hashlib.sha256(UPLOAD).hexdigest()}",
     "stream": ["first", "first second"],
+    "codings": [["gzip", 13000], ["deflate", 13000], ["br", 13000], ["zstd", 13000], ["zstd", 13000]],
+    "events": ["first", "second"],
     "abort": "HTTP/2",
     "failure": [404, "application/problem+json"],
     "websocket": ["HTTP/2", "Åsa", 100000, 3000, True],
