@@ -51,8 +51,7 @@ class MountOptions(TypedDict, total=False):
     * ``max_body``: the largest request body in bytes; above it 413. None, the default: the application decides.
     * ``max_message``: the largest WebSocket message in bytes; 16 MiB.
     * ``compression``: permessage-deflate on its WebSockets, as of a WebSocket route; True.
-    * ``compress``: as of any route. An application whose answers are compressed here is not offered the extensions by
-      which it could answer otherwise than by head and body. Its requests are not decompressed.
+    * ``compress``: as of any route. Its requests are not decompressed.
     * ``max_in_flight``, ``limit``, ``timeout``, ``timeout_body``, ``rate_body``: as of any route.
     """
 
@@ -108,13 +107,15 @@ def build_mount_endpoint(app: App, route: ResolvedRoute) -> AsgiEndpoint:
 def behind_middleware(
     app: App, endpoint: AsgiEndpoint, middleware: Sequence[Middleware], compression: Compression | None
 ) -> AsgiEndpoint:
-    """The endpoint of a mount whose requests go through middleware, and are compressed; its WebSockets are neither."""
-    if not middleware and compression is None:
+    """The endpoint of a mount whose requests go through middleware and compression; its WebSockets do not."""
+    engine = None if compression is None else compression.engine
+    if not middleware:
+        endpoint.compression = engine
         return endpoint
     call: Callable[[Request[Any]], Any] = partial(respond_with, endpoint.of)
     plan = CallPlan(call, [RequestArgument("request")])
     wrapped = with_middleware(HttpEndpoint(plan, mode="async", body="late", encoder=app.json), middleware)
-    wrapped.compression = None if compression is None else compression.engine
+    wrapped.compression = engine
     return endpoint.behind(wrapped)
 
 

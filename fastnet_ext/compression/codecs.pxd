@@ -58,9 +58,8 @@ cdef class Decompressor:
     cdef object machine             # the library's object; None between two members
     cdef int64_t most               # max_size; -1: no bound
     cdef readonly int64_t size      # bytes that came out
-    cdef int64_t members            # that have ended
+    cdef int64_t members            # that have ended; -1 until something came in
     cdef bint begun                 # something came in since the last member ended, or nothing ever did
-    cdef bint looked                # at the first byte
     cdef bint failed
 
     cdef int _next(self) except -1

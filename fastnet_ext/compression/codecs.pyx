@@ -238,6 +238,7 @@ cdef class Decompressor:
         self.most = -1 if max_size is None else max_size
         self.library = libraries.inflating() if self.kind <= DEFLATE else library_of(self.kind, 0)
         self.begun = True
+        self.members = -1
         self._next()
 
     cdef int _next(self) except -1:
@@ -312,8 +313,8 @@ cdef class Decompressor:
         size = len(view)
         if size == 0:
             return b""
-        if not self.looked:
-            self.looked = True
+        if self.members < 0:
+            self.members = 0
             if self.kind == DEFLATE and view[0] & 15 != ZLIB_METHOD:
                 # Some send it without the wrapping of zlib: RFC 9110, 8.4.1.2.
                 self.machine = self.library.decompressobj(-WBITS_ZLIB)

@@ -13,16 +13,18 @@ A message of the application moves its answer on:
     HELD        -                       more: BODY, last: OVER          -
     BODY        -                       more: BODY, last: OVER          -
     TRAILERS    -                       -                               more: TRAILERS, last: OVER
+    LAST        -                       -                               -
     OVER        -                       -                               -
 
 "-" raises in the application; last is TRAILERS instead of OVER when the start has announced them. The head
 leaves with the first piece of the body, as ASGI demands: an exception before that is a 500. pathsend is a
-last piece. Early hints may come before the head.
+last piece. Early hints may come before the head. A whole body that a thread compresses is LAST before it is OVER.
 """
 
 from fastnet_ext.exchange.exchange cimport Exchange, Responder
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.serve.asgi_scope cimport AsgiApplication
+from fastnet_ext.serve.compression cimport BodyCoder, Compression
 from fastnet_ext.serve.http cimport HttpEndpoint
 from fastnet_ext.serve.runner cimport AsyncEndpoint
 from fastnet_ext.serve.websocket cimport WebSocketEndpoint
@@ -33,6 +35,7 @@ cdef enum Stage:
     STAGE_HELD
     STAGE_BODY
     STAGE_TRAILERS
+    STAGE_LAST
     STAGE_OVER
 
 
@@ -41,6 +44,7 @@ cdef class AsgiEndpoint(AsyncEndpoint):
     cdef HttpEndpoint refusals          # renders errors, through the app's on_error
     cdef HttpEndpoint wrapped           # answers requests through middleware; None when there is none
     cdef WebSocketEndpoint sockets      # checks hand-shakes
+    cdef public Compression compression # of answers that go through no middleware; None: they are not compressed
 
     cdef int settle(self, Exchange x, object error) except -1
 
@@ -61,6 +65,7 @@ cdef class AsgiHttp(Responder):
     cdef bint trailers                  # the start has announced them
     cdef ResponseHead head              # what is held
     cdef list trailer_fields
+    cdef BodyCoder coder                # what a streamed body goes through, None: nothing
     cdef bint congested                 # the peer does not take what we write: until on_writable
     cdef Py_ssize_t burst               # bytes sent since the loop had its last turn
     cdef list senders                   # futures of those who wait in send; None when there are none
@@ -77,7 +82,11 @@ cdef class AsgiHttp(Responder):
 
     cdef int start(self, dict message) except -1
     cdef object body(self, dict message)
-    cdef object piece(self, const char* data, Py_ssize_t size, object owner, bint more)
+    cdef object piece(self, const char* data, Py_ssize_t size, bytes owner, bint more)
+    # As the functions of Exchange, and of Compression where there is one.
+    cdef object respond(self, ResponseHead head, const char* data, Py_ssize_t size, bytes owner)
+    cdef int send_head(self, ResponseHead head) except -1
+    cdef object written(self, bint more)
     cdef int early_hint(self, dict message) except -1
     cdef object path(self, dict message)
     cdef object add_trailers(self, dict message)

@@ -4,12 +4,14 @@ from typing import Any, Self, final
 from fastnet_ext.exchange.exchange import Exchange
 from fastnet_ext.exchange.request import Request
 from fastnet_ext.serve.asgi_scope import AsgiApplication
+from fastnet_ext.serve.compression import Compression
 from fastnet_ext.serve.http import HttpEndpoint
 from fastnet_ext.serve.runner import AsyncEndpoint
 from fastnet_ext.serve.websocket import WebSocketEndpoint
 
 class AsgiEndpoint(AsyncEndpoint):
     of: AsgiApplication
+    compression: Compression | None
     def __init__(
         self,
         of: AsgiApplication,
@@ -49,6 +51,8 @@ class Sending:
     def throw(self, kind: Any, value: Any = None, traceback: Any = None) -> Any: ...
     def close(self) -> None: ...
 
+async def respond_later(call: AsgiHttp, following: Awaitable[None]) -> None: ...
+async def write_large(call: AsgiHttp, piece: bytes, more: bool) -> None: ...
 async def send_file(call: AsgiHttp, path: str) -> None: ...
 def request_side(
     of: AsgiApplication, request: Request[Any], close: Callable[[BaseException | None], Coroutine[Any, Any, None]]

@@ -9,13 +9,14 @@ import logging
 import os.path
 
 from fastnet_ext.core.headers cimport HEADER_TE
-from fastnet_ext.exchange.errors import ClientDisconnect
+from fastnet_ext.exchange.errors import ClientDisconnect, NotAcceptable
 from fastnet_ext.exchange.exchange cimport BODY_LATE, Exchange, LoopLocal
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.exchange.request cimport Request
 from fastnet_ext.serve.asgi_messages cimport body_of, head_of, pairs
 from fastnet_ext.serve.asgi_scope cimport HTTP_EXTENSIONS, AsgiApplication, http_scope
 from fastnet_ext.serve.asgi_websocket cimport start_websocket
+from fastnet_ext.serve.compression cimport Compression
 from fastnet_ext.serve.http cimport HttpEndpoint
 from fastnet_ext.serve.runner cimport AsyncEndpoint, Runner, RunnerPool
 from fastnet_ext.serve.websocket cimport WebSocketEndpoint
@@ -182,6 +183,8 @@ cdef class AsgiHttp(Responder):
 
     cdef int on_writable(self, Exchange x) except -1:
         self.congested = False
+        if self.coder is not None:
+            self.coder.congested = False
         return self.wake_senders()
 
     # --- receiving
@@ -274,25 +277,62 @@ cdef class AsgiHttp(Responder):
         data = body_of(message, "http.response.body")
         return self.piece(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), data, bool(message.get("more_body")))
 
-    cdef object piece(self, const char* data, Py_ssize_t size, object owner, bint more):
+    cdef object piece(self, const char* data, Py_ssize_t size, bytes owner, bint more):
         """A piece of the body, the last one unless there is more."""
         cdef Exchange x = self.x
         cdef ResponseHead head = self.head
+        cdef object following = None
         if self.stage == STAGE_HELD:
-            # Of what HEAD does not get, an empty body says nothing: only GET's would have a length.
-            if not more and not self.trailers and not (x.is_head and size == 0 and head.content_length < 0):
-                x.respond(head, data, size, owner)
+            try:
+                # Of what HEAD does not get, an empty body says nothing: only GET's would have a length.
+                if not more and not self.trailers and not (x.is_head and size == 0 and head.content_length < 0):
+                    following = self.respond(head, data, size, owner)
+                    if following is not None:
+                        self.stage = STAGE_LAST
+                        return respond_later(self, following)
+                    self.complete()
+                    return ready()
+                self.send_head(head)
+            except NotAcceptable as error:
+                self.refuse(error)
                 self.complete()
                 return ready()
-            x.send_head(head, head.content_length)
             self.head = None
             self.stage = STAGE_BODY
             self.streams = True
             x.responder = self
         if size and not x.is_head:
             self.burst += size
-            self.congested = x.send_data(data, size, owner) == 0
+            if self.coder is None:
+                self.congested = x.send_data(data, size, owner) == 0
+            elif self.coder.busy:
+                raise RuntimeError("unexpected ASGI message 'http.response.body': the one before is still awaited")
+            elif self.coder.is_large(size):
+                return write_large(self, owner, more)
+            else:
+                self.congested = self.coder.write(owner) == 0
+        return self.written(more)
+
+    cdef object respond(self, ResponseHead head, const char* data, Py_ssize_t size, bytes owner):
+        cdef Compression compression = (<AsgiEndpoint>self.x.route.endpoint).compression
+        if compression is not None:
+            return compression.respond(self.x, head, data, size, owner)
+        self.x.respond(head, data, size, owner)
+        return None
+
+    cdef int send_head(self, ResponseHead head) except -1:
+        cdef Compression compression = (<AsgiEndpoint>self.x.route.endpoint).compression
+        if compression is None:
+            return self.x.send_head(head, head.content_length)
+        self.coder = compression.send_head(self.x, head)
+        return 0
+
+    cdef object written(self, bint more):
+        """What ``send`` returns once a piece is with the carrier."""
+        cdef Exchange x = self.x
         if not more:
+            if self.coder is not None:
+                self.coder.finish()
             if self.trailers:
                 self.stage = STAGE_TRAILERS
             else:
@@ -306,6 +346,9 @@ cdef class AsgiHttp(Responder):
     cdef int complete(self) except -1:
         self.stage = STAGE_OVER
         self.head = None
+        if self.coder is not None:
+            self.coder.close()
+            self.coder = None
         return self.wake_receivers()
 
     cdef int early_hint(self, dict message) except -1:
@@ -374,7 +417,7 @@ cdef object misplaced(str kind, Stage stage):
     cdef str why
     if stage == STAGE_WAITS:
         why = "http.response.start comes first"
-    elif stage == STAGE_OVER:
+    elif stage == STAGE_OVER or stage == STAGE_LAST:
         why = "the answer is complete"
     elif stage == STAGE_TRAILERS:
         why = "the body is complete, and http.response.trailers were announced"
@@ -385,6 +428,19 @@ cdef object misplaced(str kind, Stage stage):
     else:
         why = "the answer has begun already"
     return RuntimeError(f"unexpected ASGI message {kind!r}: {why}")
+
+
+async def respond_later(AsgiHttp call, following):
+    """The body is compressed in a thread."""
+    await following
+    call.complete()
+
+
+async def write_large(AsgiHttp call, bytes piece, bint more):
+    """The same of a piece."""
+    call.congested = await call.coder.write_in_thread(piece) == 0
+    if not call.x.gone:
+        await call.written(more)
 
 
 async def send_file(AsgiHttp call, str path):

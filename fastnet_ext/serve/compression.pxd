@@ -20,6 +20,7 @@ cdef class HeadForms:
     cdef Compression compression
     cdef bint fixed                     # the answer is left as it is
     cdef bint worth                     # its type becomes smaller
+    cdef bint lasting                   # a stream of events: there may be many, for long
     cdef ResponseHead plain             # with Vary; None until asked for
     cdef list coded                     # by Coding; None in places until asked for
 
@@ -45,9 +46,8 @@ cdef class Compression:
     ) except -1
     # Raises NotAcceptable if `send_head` would: where nobody could catch it then.
     cdef int check(self, Exchange x, ResponseHead head) except -1
-    # Exchange.send_head with what was chosen; what the body goes through, None when it stays as it is. `small`: of
-    # streams that live long.
-    cdef BodyCoder send_head(self, Exchange x, ResponseHead head, bint small)
+    # Exchange.send_head with what was chosen; what the body goes through, None when it stays as it is.
+    cdef BodyCoder send_head(self, Exchange x, ResponseHead head)
 
 
 cdef class BodyCoder(Responder):

@@ -63,6 +63,7 @@ cdef class Compression:
                 content_type = value
             elif name in FIXING or (name == b"cache-control" and b"no-transform" in value.lower()):
                 forms.fixed = True
+        forms.lasting = content_type is not None and content_type.startswith(b"text/event-stream")
         forms.worth = not forms.fixed and self.negotiator.is_worth(content_type)
         head.forms = forms
         return forms
@@ -148,7 +149,7 @@ cdef class Compression:
             self.choice(x, head.status, -1, forms.worth)
         return 0
 
-    cdef BodyCoder send_head(self, Exchange x, ResponseHead head, bint small):
+    cdef BodyCoder send_head(self, Exchange x, ResponseHead head):
         cdef HeadForms forms = self.forms_of(head)
         cdef BodyCoder coder
         cdef int choice
@@ -166,7 +167,7 @@ cdef class Compression:
         coder.x = x
         coder.compression = self
         coder.coding = choice
-        coder.machine = (<Codec>self.codecs[choice]).stream(small)
+        coder.machine = (<Codec>self.codecs[choice]).stream(forms.lasting)
         return coder
 
 

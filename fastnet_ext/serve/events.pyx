@@ -134,7 +134,7 @@ cdef class EventResponder(Responder):
         if self.compression is None:
             x.send_head(self.head, -1)
         else:
-            self.coder = self.compression.send_head(x, self.head, True)
+            self.coder = self.compression.send_head(x, self.head)
         if self.preamble is not None and not x.is_head:
             self.send(x, self.preamble)
         return 0

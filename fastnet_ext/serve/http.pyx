@@ -227,7 +227,7 @@ cdef class HttpEndpoint(AsyncEndpoint):
         if self.compression is None:
             x.send_head(head, head.content_length)
             return None
-        coder = self.compression.send_head(x, head, False)
+        coder = self.compression.send_head(x, head)
         if coder is not None and not x.gone:
             coder.task = (<CancelTask>x.responder).task
             x.responder = coder

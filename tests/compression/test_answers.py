@@ -357,8 +357,9 @@ def test_a_stream_is_flushed_when_it_waits(coding: CodingName) -> None:
 def test_events_are_flushed_one_by_one(coding: CodingName, replay: bool) -> None:
     app, turns = App(), asyncio.Semaphore(0)
     app.compress()
+    options: Any = {"replay": 10} if replay else {}
 
-    @app.sse("/", retry=2000, **({"replay": 10} if replay else {}))
+    @app.sse("/", retry=2000, **options)
     async def ticks() -> AsyncIterator[dict[str, int]]:
         for n in range(5):
             await turns.acquire()

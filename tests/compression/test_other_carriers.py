@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ TEXT = "".join(f"line {n} of a text\n" for n in range(400)).encode()
 
 
 async def mounted(scope: Any, receive: Any, send: Any) -> None:
-    """An ASGI application: a whole body, pieces of one, one that is coded already, and an echo."""
+    """An ASGI application: whole bodies, pieces of them, a file, one that is coded already, events, and an echo."""
     path = scope["path"].removeprefix(scope["root_path"])
     fields = [(b"content-type", b"text/plain")]
     if path == "/coded":
@@ -32,7 +33,25 @@ async def mounted(scope: Any, receive: Any, send: Any) -> None:
         while more:
             message = await receive()
             body, more = body + message["body"], message.get("more_body", False)
+    if path == "/events":
+        fields = [(b"content-type", b"text/event-stream")]
     await send({"type": "http.response.start", "status": 200, "headers": fields})
+    if path == "/file":
+        await send({"type": "http.response.pathsend", "path": __file__})
+        return
+    if path == "/events":
+        for n in range(3):
+            await send({"type": "http.response.body", "body": b"data: %d\n\n" % n, "more_body": True})
+            await asyncio.sleep(0.01)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        return
+    if path.startswith("/large"):
+        body = TEXT * 50
+    if path == "/large/pieces":
+        for _ in range(3):
+            await send({"type": "http.response.body", "body": body, "more_body": True})
+        body = b""
     if path == "/pieces":
         for line in TEXT.splitlines(keepends=True):
             await send({"type": "http.response.body", "body": line, "more_body": True})
@@ -100,6 +119,54 @@ def test_mounts(middleware: bool, coding: CodingName) -> None:
         assert peer.get("/asgi/coded", f"accept-encoding: {coding}").answer().body == TEXT
         answer = peer.get("/off/whole", f"accept-encoding: {coding}").answer()
         assert (answer["content-encoding"], answer["vary"], answer.body) == (None, None, TEXT)
+
+
+LARGE = TEXT * 50
+BODIES = {"/large": LARGE, "/large/pieces": LARGE * 3, "/file": Path(__file__).read_bytes()}
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("target", BODIES)
+def test_what_a_thread_compresses(coding: CodingName, target: str) -> None:
+    with live(make_app()) as server, server.peer() as peer:
+        # Behind each other: their answers stay in order.
+        for _ in range(3):
+            peer.get("/asgi" + target, f"accept-encoding: {coding}")
+        peer.get("/text")
+        for _ in range(3):
+            answer = peer.answer()
+            assert answer["content-encoding"] == coding
+            assert decompress(answer.body, coding) == BODIES[target]
+        assert peer.answer().body == TEXT
+        assert peer.get("/asgi" + target).answer().body == BODIES[target]
+
+
+@pytest.mark.parametrize("middleware", [False, True])
+def test_heads_of_mounts(middleware: bool) -> None:
+    with live(make_app(middleware=middleware)) as server, server.peer() as peer:
+        for target in ("/asgi/whole", "/asgi/large", "/asgi/pieces", "/wsgi/whole"):
+            peer.send(f"HEAD {target} HTTP/1.1\r\nhost: test\r\naccept-encoding: br\r\n\r\n".encode())
+            answer = peer.answer("HEAD")
+            assert (answer.status, answer["content-encoding"], answer["content-length"]) == (200, "br", None), target
+
+
+@pytest.mark.parametrize("middleware", [False, True])
+def test_mounts_that_are_not_acceptable(middleware: bool) -> None:
+    with live(make_app(middleware=middleware)) as server, server.peer() as peer:
+        for target in ("/asgi/whole", "/asgi/pieces", "/asgi/large", "/wsgi/whole", "/wsgi/pieces"):
+            answer = peer.get(target, "accept-encoding: lzma, *;q=0").answer()
+            assert (answer.status, answer["content-type"]) == (406, "application/problem+json"), target
+
+
+@pytest.mark.parametrize("middleware", [False, True])
+@pytest.mark.parametrize("coding", CODINGS)
+def test_events_of_a_mount(middleware: bool, coding: CodingName) -> None:
+    with live(make_app(middleware=middleware)) as server, server.peer() as peer:
+        peer.get("/asgi/events", f"accept-encoding: {coding}").until(b"\r\n\r\n")
+        reader, seen = Decompressor(coding), b""
+        while not seen.endswith(b"data: 2\n\n"):
+            size = int(peer.until(b"\r\n"), 16)
+            seen += reader.decompress(peer.exactly(size + 2)[:-2])
 
 
 def test_what_is_mounted_gets_bodies_as_they_are() -> None:
