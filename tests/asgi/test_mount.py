@@ -30,7 +30,13 @@ async def fine(scope: Message, receive: Receive, send: Send) -> None:
         ("/old", fine, {"lifespan": "maybe"}, ValueError, '"auto", "on" or "off", not \'maybe\''),
         ("/old", fine, {"max_message": 0}, ValueError, "max_message is at least 1"),
         ("/old", fine, {"compression": None}, TypeError, r"compression is True, False or"),
-        ("/old", fine, {"status_code": 1}, TypeError, "status_code: no option of a mount; there are compression"),
+        (
+            "/old",
+            fine,
+            {"status_code": 1},
+            TypeError,
+            "status_code: no option of a mount; there are compress, compression",
+        ),
         ("/old", fine, {"timeout": -1}, ValueError, "timeout is -1"),
     ],
 )

@@ -127,7 +127,7 @@ def test_the_page_names_the_options_of_routes() -> None:
     """docs/limits.md and the options that routes take tell the same."""
     page = PAGE.read_text(encoding="utf-8")
     named = set(re.findall(r"`(\w+)=` of a route", page))
-    bounding = ("max_", "timeout", "rate_", "ping_", "linger", "replay", "message_limit")
+    bounding = ("max_", "timeout", "rate_", "ping_", "linger", "replay", "message_limit", "decompress")
     options = (RouteOptions, SseOptions, WebSocketOptions)
     assert named == {name for told in options for name in told.__annotations__ if name.startswith(bounding)}
     assert len(rows_of(page)) > 40

@@ -348,7 +348,7 @@ app.decompress(max_size=10_000_000)
 Router().compress(compression)
 
 
-@app.get("/report", compress=Compression(codings=["br"]))
+@app.get("/long", compress=Compression(codings=["br"]))
 async def long_report() -> str:
     return ""
 
