@@ -150,6 +150,7 @@ def test_each_coding(server: Live, coding: CodingName, target: str, body: bytes)
     assert (answer.status, answer["content-encoding"], answer["vary"]) == (200, coding, "accept-encoding")
     assert decompress(answer.body, coding) == body
     assert len(answer.body) < len(body) / 3
+    assert answer.trailers == ([("x-lines", "400")] if target == "/trailers" else [])
     for accept in (None, "identity", "compress", "gzip;q=x"):
         as_it_is = get(server, target, accept)
         assert as_it_is["content-encoding"] is None

@@ -135,6 +135,25 @@ def test_damage(server: Live, target: str, coding: CodingName, chunk: int) -> No
         assert "Content-Encoding" in orjson.loads(answer.body)["detail"]
 
 
+@pytest.mark.parametrize("target", ["/typed", "/whole", "/pieces"])
+def test_the_connection_goes_on(server: Live, target: str) -> None:
+    """A body that was refused is read to its end, and the next request of its connection is answered."""
+    good = compress(orjson.dumps(ITEM), "gzip")
+    bodies = [(good[:-1], "gzip", 400), (compress(bytes(2_000_000), "br"), "br", 413), (good, "lzma", 415)]
+    with server.peer() as peer:
+        for body, coding, status in bodies:
+            for _ in range(2):
+                peer.post(target, body, f"content-encoding: {coding}", "content-type: application/json")
+            peer.post(target, good, "content-encoding: gzip", "content-type: application/json")
+            assert [peer.answer().status for _ in range(3)] == [status, status, 200]
+        # The same with a body that comes after its head was answered.
+        head = f"POST {target} HTTP/1.1\r\nhost: test\r\ncontent-encoding: lzma\r\ncontent-length: 5\r\n\r\n"
+        peer.send(head.encode())
+        assert peer.answer().status == 415
+        peer.send(b"12345").post(target, good, "content-encoding: gzip", "content-type: application/json")
+        assert peer.answer().status == 200
+
+
 def test_an_empty_body_is_no_damage(server: Live) -> None:
     assert post(server, "/whole", b"", "gzip").body == b""
 

@@ -87,6 +87,11 @@ def upload_left(peer: Peer) -> None:
     peer.reset()
 
 
+def left_at_once(peer: Peer) -> None:
+    peer.get("/thread", ACCEPT + "br")
+    peer.reset()
+
+
 KEEP_ALIVE: dict[str, Callable[[Peer], object]] = {
     "whole": answered("/", "zstd"),
     "from a thread": answered("/thread", "br"),
@@ -99,6 +104,7 @@ CLOSED: dict[str, Callable[[Peer], object]] = {
     "left midway": left("/endless", "br"),
     "events left": left("/events", "zstd"),
     "left while a thread works": left("/thread/pieces", "br"),
+    "left before a thread is done": left_at_once,
     "upload left": upload_left,
     "bomb": posted(compress(bytes(5_000_000), "gzip"), 413),
     "damaged": posted(CODED[:-1], 400),
