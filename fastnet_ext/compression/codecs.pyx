@@ -44,7 +44,7 @@ CODINGS = NAMES
 
 cdef Coding coding_of(str name) except *:
     cdef int i
-    for i in range(CODING_COUNT):
+    for i in range(<int>CODING_COUNT):
         if NAMES[i] == name:
             return <Coding>i
     raise UnknownCoding(name)
