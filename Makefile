@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STRICT ?=
 FUZZ_SECONDS ?= 60
 # Tests run in three processes, a file at a time: much of their time is waiting.
-PARALLEL ?= -n 3 --dist loadfile
+PARALLEL ?= -n 3 --dist loadfile --no-loadscope-reorder
 SOAK_CONNECTIONS ?= 10000
 SOAK_SECONDS ?= 60
 

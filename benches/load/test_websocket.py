@@ -104,7 +104,7 @@ from fastnet import App, WebSocket
 
 app = App()
 
-@app.websocket("/", ping_interval=1)
+@app.websocket("/", ping_interval={seconds})
 async def echo(ws: WebSocket) -> None:
     async for message in ws:
         await ws.send(message)
@@ -113,15 +113,28 @@ async def echo(ws: WebSocket) -> None:
 """
 
 
-def test_idle_connections_may_be_pinged_but_told_nothing(tmp_path: Path) -> None:
+def test_idle_connections_may_be_pinged(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        up = runner.start(stack, _served(ALIVE, "ws-128", tmp_path), BY_NAME["ws-128"], PLAN.cores)
-        swarm = stack.enter_context(WebSocketSwarm(up.port, BY_NAME["ws-128"].request, 2))
+        swarm = _swarm(stack, ALIVE.format(seconds=1), tmp_path)
         assert swarm._sockets[1].recv(1, socket.MSG_PEEK) == b"\x89"
         swarm.require_open()
-        swarm._clients[swarm._sockets[0]].require_echo("twice")
+
+
+def test_idle_connections_are_told_nothing_else(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        swarm = _swarm(stack, ALIVE.format(seconds=0), tmp_path)
+        swarm.require_open()
+        told = swarm._sockets[0]
+        swarm._clients[told].require_echo("twice")
+        assert told.recv(1, socket.MSG_PEEK)
         with pytest.raises(WrongAnswer, match="nobody asked for"):
             swarm.require_open()
+
+
+def _swarm(stack: ExitStack, program: str, folder: Path) -> WebSocketSwarm:
+    scenario = BY_NAME["ws-128"]
+    up = runner.start(stack, _served(program, scenario.name, folder), scenario, PLAN.cores)
+    return stack.enter_context(WebSocketSwarm(up.port, scenario.request, 2))
 
 
 def _served(program: str, name: str, folder: Path) -> catalog.Server:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import socket
 import subprocess
@@ -88,15 +87,15 @@ def test_a_bad_certificate(tmp_path: Path, spoil: Callable[[Path, str, str], str
 
 
 @modes
-def test_a_key_that_may_not_be_read(tmp_path: Path, mode: tuple[str, ...]) -> None:
-    # Of tests, folders are one's own: nobody has to get at the files in it.
-    shared = Path(tempfile.gettempdir())
-    for folder in itertools.takewhile(lambda folder: folder != shared, (tmp_path, *tmp_path.parents)):
+def test_a_key_that_may_not_be_read(mode: tuple[str, ...]) -> None:
+    # The folder that pytest keeps those of tests in is its user's own, and made so again by every run that begins.
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         folder.chmod(0o755)
-    files = issue(tmp_path, trustme.CA(), "served", "localhost")
-    os.chmod(files.key, 0)
-    flags = ("--port", "0", "--tls-cert", files.cert, "--tls-key", files.key, *mode)
-    code, text = refusal(tmp_path, *flags, nobody=True)
+        files = issue(folder, trustme.CA(), "served", "localhost")
+        os.chmod(files.key, 0)
+        flags = ("--port", "0", "--tls-cert", files.cert, "--tls-key", files.key, *mode)
+        code, text = refusal(folder, *flags, nobody=True)
     assert code == 3
     assert text.startswith(f"tls_key: {files.key} cannot be read by this user (uid ")
     assert text.endswith("change its owner or its permissions")
