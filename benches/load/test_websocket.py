@@ -100,6 +100,8 @@ def test_a_refused_hand_shake_says_how(tmp_path: Path) -> None:
 
 
 ALIVE = """
+import asyncio
+
 from fastnet import App, WebSocket
 
 app = App()
@@ -109,6 +111,7 @@ async def echo(ws: WebSocket) -> None:
     async for message in ws:
         await ws.send(message)
         if message == "twice":
+            await asyncio.sleep(0.2)  # not in one read with the first
             await ws.send(message)
 """
 
