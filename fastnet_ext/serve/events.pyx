@@ -11,7 +11,7 @@ from fastnet_ext.exchange.exchange cimport Exchange, LoopLocal
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.exchange.response cimport MutableHeaders, Stream
 from fastnet_ext.serve.json cimport JsonEncoder
-from fastnet_ext.sse.encoder cimport check_line, encode
+from fastnet_ext.sse.encoder cimport check_event, check_id, encode
 
 # Bytes that a stream may send before the loop gets a turn.
 cdef Py_ssize_t BURST = 64 * 1024
@@ -49,9 +49,9 @@ cdef class ServerSentEvent:
 
     def __init__(self, data=None, *, str event=None, str id=None, retry=None, str comment=None):
         if event is not None:
-            check_line("event", event)
+            check_event(event)
         if id is not None:
-            check_line("id", id)
+            check_id(id)
         retry_of(retry)
         self.data = data
         self.event = event

@@ -11,6 +11,9 @@ from fastnet_ext.core.utf8 cimport UTF8_ACCEPT, utf8_check
 cdef extern from "fastnet_ext/sse/lines.h" nogil:
     const char* line_end "fn_sse_line_end" (const char* p, const char* end) noexcept
     size_t lines_size "fn_sse_lines_size" (size_t name_size, const char* p, size_t size) noexcept
+    char* write_line "fn_sse_write_line" (
+        char* to, const char* name, size_t name_size, const char* p, size_t size
+    ) noexcept
     char* write_lines "fn_sse_write_lines" (
         char* to, const char* name, size_t name_size, const char* p, size_t size
     ) noexcept
@@ -23,13 +26,25 @@ cdef enum:
 cdef str EVENT = "event", ID = "id"
 
 
-cdef int check_line(str name, str value) except -1:
-    cdef Py_ssize_t size = 0
-    cdef const char* data = PyUnicode_AsUTF8AndSize(value, &size)
-    if line_end(data, data + size) != data + size:
+cdef const char* one_line(str name, str value, Py_ssize_t* size) except NULL:
+    """The value as UTF-8, which has to be one line."""
+    cdef const char* data = PyUnicode_AsUTF8AndSize(value, size)
+    if line_end(data, data + size[0]) != data + size[0]:
         raise ValueError(f"the {name} of a server-sent event is one line, not {value!r}")
-    if name == ID and memchr(data, 0, <size_t>size) is not NULL:
+    if name is ID and memchr(data, 0, <size_t>size[0]) is not NULL:
         raise ValueError(f"the id of a server-sent event has no NUL in it, which clients ignore: {value!r}")
+    return data
+
+
+cdef int check_event(str value) except -1:
+    cdef Py_ssize_t size = 0
+    one_line(EVENT, value, &size)
+    return 0
+
+
+cdef int check_id(str value) except -1:
+    cdef Py_ssize_t size = 0
+    one_line(ID, value, &size)
     return 0
 
 
@@ -40,19 +55,17 @@ cdef bytes encode(object data, str event, str id, long long retry, str comment):
     cdef const char* comment_text = NULL
     cdef Py_ssize_t data_size = 0, event_size = 0, id_size = 0, comment_size = 0
     cdef char retry_line[RETRY_ROOM]
-    cdef size_t total = 1, retry_size = 0
+    cdef size_t total = 1, retry_size = 0, data_room = 0
     cdef bytes encoded
     cdef char* to
     if comment is not None:
         comment_text = PyUnicode_AsUTF8AndSize(comment, &comment_size)
         total += lines_size(2, comment_text, <size_t>comment_size)
     if event is not None:
-        check_line(EVENT, event)
-        event_text = PyUnicode_AsUTF8AndSize(event, &event_size)
+        event_text = one_line(EVENT, event, &event_size)
         total += 8 + <size_t>event_size
     if id is not None:
-        check_line(ID, id)
-        id_text = PyUnicode_AsUTF8AndSize(id, &id_size)
+        id_text = one_line(ID, id, &id_size)
         total += 5 + <size_t>id_size
     if retry >= 0:
         retry_size = <size_t>snprintf(retry_line, RETRY_ROOM, b"retry: %lld\n", retry)
@@ -65,20 +78,23 @@ cdef bytes encode(object data, str event, str id, long long retry, str comment):
     elif data is not None:
         data_text = PyUnicode_AsUTF8AndSize(data, &data_size)
     if data_text is not NULL:
-        total += lines_size(6, data_text, <size_t>data_size)
+        data_room = lines_size(6, data_text, <size_t>data_size)
+        total += data_room
 
     encoded = PyBytes_FromStringAndSize(NULL, <Py_ssize_t>total)
     to = PyBytes_AS_STRING(encoded)
     if comment_text is not NULL:
         to = write_lines(to, b": ", 2, comment_text, <size_t>comment_size)
     if event_text is not NULL:
-        to = write_lines(to, b"event: ", 7, event_text, <size_t>event_size)
+        to = write_line(to, b"event: ", 7, event_text, <size_t>event_size)
     if id_text is not NULL:
-        to = write_lines(to, b"id: ", 4, id_text, <size_t>id_size)
+        to = write_line(to, b"id: ", 4, id_text, <size_t>id_size)
     if retry_size:
         memcpy(to, retry_line, retry_size)
         to += retry_size
-    if data_text is not NULL:
+    if data_room == 6 + <size_t>data_size + 1:
+        to = write_line(to, b"data: ", 6, data_text, <size_t>data_size)
+    elif data_text is not NULL:
         to = write_lines(to, b"data: ", 6, data_text, <size_t>data_size)
     to[0] = b"\n"
     return encoded

@@ -44,16 +44,21 @@ static inline size_t fn_sse_lines_size(size_t name_size, const char *p, size_t s
     }
 }
 
+/* Write one line. Returns where the next byte goes. */
+static inline char *fn_sse_write_line(char *to, const char *name, size_t name_size, const char *p, size_t size) {
+    memcpy(to, name, name_size);
+    to += name_size;
+    if (size) memcpy(to, p, size);
+    to[size] = '\n';
+    return to + size + 1;
+}
+
 /* Write each line of a text behind `name` ("data: "), ended by LF. Returns where the next byte goes. */
 static inline char *fn_sse_write_lines(char *to, const char *name, size_t name_size, const char *p, size_t size) {
     const char *end = p + size, *stop;
     for (;;) {
         stop = fn_sse_line_end(p, end);
-        memcpy(to, name, name_size);
-        to += name_size;
-        if (stop > p) memcpy(to, p, (size_t)(stop - p));
-        to += stop - p;
-        *to++ = '\n';
+        to = fn_sse_write_line(to, name, name_size, p, (size_t)(stop - p));
         if (stop == end) return to;
         p = fn_sse_next_line(stop, end);
     }

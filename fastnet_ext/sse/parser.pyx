@@ -8,9 +8,9 @@ whatever surrounds them, so the text is the same as if the stream had been decod
 cimport cython
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t
-from libc.string cimport memchr, memcmp
+from libc.string cimport memchr, memcmp, memcpy
 
-from fastnet_ext.core.buffer cimport buffer_append, buffer_free, buffer_init
+from fastnet_ext.core.buffer cimport buffer_append, buffer_free, buffer_init, buffer_reserve
 
 cdef extern from "fastnet_ext/sse/lines.h" nogil:
     const char* line_end "fn_sse_line_end" (const char* p, const char* end) noexcept
@@ -168,8 +168,11 @@ cdef class EventParser:
         if self.data.size + size + 1 > self.max_event:
             self._fail(f"the data of an event is longer than {self.max_event} bytes")
             return LINE_TOO_MUCH
-        if buffer_append(&self.data, value, size) < 0 or buffer_append(&self.data, b"\n", 1) < 0:
+        if buffer_reserve(&self.data, size + 1) < 0:
             raise MemoryError()
+        memcpy(self.data.data + self.data.size, value, size)
+        self.data.data[self.data.size + size] = b"\n"
+        self.data.size += size + 1
         return LINE_KEPT
 
     cdef str _type(self, const char* value, size_t size):
