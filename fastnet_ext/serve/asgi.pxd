@@ -62,6 +62,7 @@ cdef class AsgiHttp(Responder):
     # --- the answer's side
     cdef Stage stage
     cdef bint streams                   # its head has left, with more to come
+    cdef bint refused                   # answered in place of the application, whose messages go nowhere
     cdef bint trailers                  # the start has announced them
     cdef ResponseHead head              # what is held
     cdef list trailer_fields

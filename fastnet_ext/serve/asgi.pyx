@@ -152,12 +152,13 @@ cdef class AsgiHttp(Responder):
         """Take a message of the answer; awaiting what is returned waits for a slow peer.
 
         Raises ``RuntimeError`` for a message that is unknown, or not what the answer's stage allows,
-        ``TypeError`` and ``ValueError`` for what it may not contain. When the peer is gone nothing is done.
+        ``TypeError`` and ``ValueError`` for what it may not contain. When the peer is gone, or has been refused in the
+        application's place, nothing is done.
         """
         cdef dict fields = message if type(message) is dict else dict(message)
         cdef object kind = fields.get("type")
         cdef Exchange x = self.x
-        if x.gone:
+        if x.gone or self.refused:
             # Whoever sends for ever without looking must not stop the loop.
             return self.turn()
         if kind == "http.response.body":
@@ -208,11 +209,12 @@ cdef class AsgiHttp(Responder):
         return {"type": "http.request", "body": chunk, "more_body": not complete}
 
     cdef dict refuse(self, object error):
-        """The body cannot be had: answer in place of the application, which sees its client leave."""
+        """Answer in place of the application, which sees its client leave."""
         cdef Exchange x = self.x
         cdef HttpEndpoint refusals = (<AsgiEndpoint>x.route.endpoint).refusals
         if not isinstance(error, ClientDisconnect):
             self.stage = STAGE_OVER
+            self.refused = True
             following = refusals.on_exception(x, error)
             if following is not None:
                 (<RunnerPool>x.connection.local.runners).run(refusals, x, following)

@@ -151,11 +151,13 @@ def test_heads_of_mounts(middleware: bool) -> None:
 
 
 @pytest.mark.parametrize("middleware", [False, True])
-def test_mounts_that_are_not_acceptable(middleware: bool) -> None:
+def test_mounts_that_are_not_acceptable(middleware: bool, caplog: pytest.LogCaptureFixture) -> None:
     with live(make_app(middleware=middleware)) as server, server.peer() as peer:
         for target in ("/asgi/whole", "/asgi/pieces", "/asgi/large", "/wsgi/whole", "/wsgi/pieces"):
             answer = peer.get(target, "accept-encoding: lzma, *;q=0").answer()
             assert (answer.status, answer["content-type"]) == (406, "application/problem+json"), target
+    # What the client accepts is no mistake of the application's.
+    assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 @pytest.mark.parametrize("middleware", [False, True])
