@@ -34,7 +34,7 @@ TESTS = (
 # What a test run on an instrumented build leaves out.
 SELECTED = ("-p", "no:cacheprovider", "-m", "not dist and not measures")
 # Programs that tests start and that are not ours to judge; some do not even start with a sanitizer loaded.
-FOREIGN = ("curl", "h2load", "nghttp", "wrk", "openssl")
+FOREIGN = ("curl", "h2load", "nghttp", "wrk", "openssl", "chromium")
 LIMIT = 1200  # seconds that one step may take
 UNDEFINED = ": runtime error: "
 

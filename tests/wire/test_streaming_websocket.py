@@ -325,7 +325,7 @@ def test_messages_that_cannot_be_sent_close_the_socket(
 
     log = Log()
     monkeypatch.setattr(multiplex, "encode", broken)
-    with serving(log) as server, client_of(server, "HTTP/1.1") as client:
+    with serving(log, keeps=True) as server, client_of(server, "HTTP/1.1") as client:
         client.start("a", "waits")
         with pytest.raises(ConnectionClosed) as caught:
             client.receive()
