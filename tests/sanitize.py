@@ -1,6 +1,6 @@
 """Runs the tests of the engine and its fuzzers on a build with AddressSanitizer and UBSan.
 
-    python -m tests.sanitize [--fuzz-seconds 10] [paths of tests ...]
+    python -m tests.sanitize [--fuzz-seconds 6] [paths of tests ...]
 
 Everything happens in a copy of the tree below ``build/sanitize``, so that the plain build stays as it
 is. Fails on a failing test, a failing fuzzer, or anything that a sanitizer reports, in whatever
@@ -81,7 +81,7 @@ class Failure(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.sanitize", description=__doc__)
     parser.add_argument("tests", nargs="*", help="paths of tests; the engine's by default")
-    parser.add_argument("--fuzz-seconds", type=float, default=10, help="for each fuzzer (10)")
+    parser.add_argument("--fuzz-seconds", type=float, default=6, help="for each fuzzer (6)")
     options = parser.parse_args(arguments)
     for path in reports():
         path.unlink()
