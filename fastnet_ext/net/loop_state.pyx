@@ -262,10 +262,17 @@ cdef class LoopState:
 
     def cut(self):
         """Close what is still open and cancel the handlers that still run."""
+        # Who answers is cancelled by the loss of its connection, a turn from now. Once: a second time would break off
+        # what the first had it clean up.
+        cancelled = {task: task.cancelling() for task in self._at_work()}
         for connection in list(self.connections):
             connection.cut()
+        self.local.loop.call_soon(self._cut_others, cancelled)
+
+    def _cut_others(self, dict cancelled):
         for task in self._at_work():
-            task.cancel()
+            if task.cancelling() <= cancelled.get(task, 0):
+                task.cancel()
 
     def _at_work(self):
         """The Tasks of handlers that still run, or close what their dependencies opened."""

@@ -157,6 +157,29 @@ def test_a_generator_is_closed_at_the_deadline_before_the_lifespan_ends(server: 
             peer.answer()
 
 
+def test_who_is_cut_off_is_cancelled_once() -> None:
+    """Also when it was just about to go on: it is cancelled before its connection is lost."""
+    app, go, seen = App(), asyncio.Event(), list[str]()
+
+    @app.get("/")
+    async def index() -> AsyncIterator[str]:
+        try:
+            yield "begun"
+            await go.wait()
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)
+            seen.append("closed")
+
+    with live(app) as server, server.peer() as peer:
+        state = server.server.state
+        assert state is not None
+        peer.get("/").until(b"begun")
+        server.call(lambda: (go.set(), state.cut()))
+        until(lambda: server.counters["requests_active"] == 0)
+        assert seen == ["closed"]
+
+
 def test_what_the_stock_loop_has_just_accepted_is_answered(seen: Seen) -> None:
     """It makes a connection one turn after it has accepted it: the stop comes between the two."""
     app = App()
