@@ -12,6 +12,7 @@ import pytest
 from hyperframe.frame import DataFrame, GoAwayFrame, HeadersFrame, PingFrame
 
 from fastnet import App, WebSocket, WebSocketDisconnect
+from fastnet_ext.net.loop_state import LoopState
 from tests.protos import greeter
 from tests.wire.h2peer import H2Peer
 from tests.wire.live import Live, Peer, live, until
@@ -171,11 +172,14 @@ def test_who_is_cut_off_is_cancelled_once() -> None:
             await asyncio.sleep(0.01)
             seen.append("closed")
 
-    with live(app) as server, server.peer() as peer:
-        state = server.server.state
+    def cut(state: LoopState | None) -> None:
         assert state is not None
+        go.set()
+        state.cut()
+
+    with live(app) as server, server.peer() as peer:
         peer.get("/").until(b"begun")
-        server.call(lambda: (go.set(), state.cut()))
+        server.call(lambda: cut(server.server.state))
         until(lambda: server.counters["requests_active"] == 0)
         assert seen == ["closed"]
 
