@@ -58,7 +58,8 @@ def compile_arguments() -> list[str]:
     if SWITCHES & {"debug", "sanitize"}:
         arguments += ["-O1" if "sanitize" in SWITCHES else "-O0", "-g", "-fno-omit-frame-pointer"]
     # A header's helpers that one module does not use are no news; what else is said of generated code is noise.
-    arguments += ["-Wno-unused-function", *(["-Wall", "-Wextra"] if "strict" in SWITCHES else ["-Wno-sign-compare"])]
+    noise = ["-Wno-sign-compare", "-Wno-unused-but-set-variable"]
+    arguments += ["-Wno-unused-function", *(["-Wall", "-Wextra"] if "strict" in SWITCHES else noise)]
     return arguments + sanitizers()
 
 

@@ -140,7 +140,7 @@ class Server:
         create = loop.create_server
         if sock.family == socket.AF_UNIX:
             create = loop.create_unix_server  # type: ignore[assignment]
-            if stock and sys.version_info >= (3, 13):
+            if sys.version_info >= (3, 13):
                 # The file belongs to who made it: a worker's successor listens there.
                 options["cleanup_socket"] = False
         try:

@@ -16,6 +16,7 @@ class Seen:
 
     def __init__(self) -> None:
         self.events: list[str] = []
+        self.let_go = asyncio.Event()
 
     def __contains__(self, event: str) -> bool:
         return event in self.events
@@ -37,6 +38,12 @@ def server(seen: Seen) -> Iterator[Live]:
     @app.get("/slow/{n}")
     async def slow(n: int) -> str:
         await asyncio.sleep(0.01)
+        return str(n)
+
+    @app.get("/held/{n}")
+    async def held(n: int) -> str:
+        seen.events.append("held")
+        await seen.let_go.wait()
         return str(n)
 
     @app.get("/thread/{n}")
@@ -108,11 +115,17 @@ def test_a_half_closed_peer_gets_every_answer(server: Live, kind: str, count: in
     assert server.settle()["disconnects"] == 0
 
 
-def test_half_closed_after_the_answer_has_begun(server: Live) -> None:
+def test_half_closed_while_the_handler_runs(server: Live, seen: Seen) -> None:
+    async def let_go() -> None:
+        for _ in range(5):  # turns of the loop, in which it reads the end
+            await asyncio.sleep(0)
+        seen.let_go.set()
+
     with server.peer() as peer:
-        peer.get("/slow/1")
-        server.run(asyncio.sleep(0.002))
+        peer.get("/held/1")
+        until(lambda: "held" in seen)
         peer.half_close()
+        server.run(let_go())
         answer = peer.answer()
         assert (answer.body, answer["connection"]) == (b"1", "close")
         assert peer.closed()
