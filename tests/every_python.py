@@ -21,6 +21,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 OLDEST = (3, 11)
+# As in the Makefile: a file at a time, the long ones first.
+PARALLEL = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 REQUIREMENTS = ("build.txt", "demo.txt", "test.txt")
 ABOUT = "import sys, sysconfig; print(*sys.version_info[:3], bool(sysconfig.get_config_var('Py_GIL_DISABLED')))"
 
@@ -134,7 +136,7 @@ def prepare(interpreter: Interpreter, venv: Path, python: str) -> None:
 
 def run_tests(python: str) -> str:
     """Run all tests, showing what they print; returns their last line: so many passed."""
-    command = [python, "-m", "pytest", "-p", "no:cacheprovider", "-n", "auto", "--dist", "loadfile"]
+    command = [python, "-m", "pytest", "-p", "no:cacheprovider", *PARALLEL]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         last = ""
