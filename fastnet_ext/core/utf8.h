@@ -138,6 +138,10 @@ static inline size_t fn_ascii_prefix(fn_simd kind, const char *data, size_t size
     return fn_ascii_plain(data, size);
 }
 
+static inline int fn_is_ascii(const char *data, size_t size) {
+    return fn_ascii_prefix(fn_simd_for(size), data, size) == size;
+}
+
 /* The length (2 to 4) of the well-formed character of several bytes at p, of which
  * four can be read; 0 when it is not well-formed. */
 static inline int fn_utf8_character(const uint8_t *p) {

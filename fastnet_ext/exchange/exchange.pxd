@@ -260,6 +260,7 @@ cdef class Exchange:
     cdef flag ended                     # the answer is complete; implies the head is sent
     cdef flag half_closed               # the peer ended its side behind the request: it may have left, or wait
     cdef flag finished                  # `finish` was called
+    cdef flag call_stays                # who set `call` cuts it: its handler may outlast the answer
     cdef Guard gate                     # the listener's guard, while it is owed a release; None
     cdef Guard waits_for                # the guard in whose queue this is; None
     cdef Admitter admitter              # set with it

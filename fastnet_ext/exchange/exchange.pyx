@@ -435,7 +435,8 @@ cdef class Exchange:
                 observer.on_done(self)
         self.responder = None
         self.request = None
-        self.call = None
+        if not self.call_stays:
+            self.call = None
         self.task = None
         # Tracebacks hold the frames that hold the request.
         self.body_error = self.refusal = None

@@ -47,8 +47,9 @@ cdef class AcceptedConnection(Connection):
         if self.proxies is not None and self.proxies.protocol != PROTOCOL_OFF:
             self._expect_proxy()
 
-    def get_buffer(self, hint):
-        return self.loop_state.read_view
+    @property
+    def get_buffer(self):
+        return self.loop_state.lend_read
 
     def buffer_updated(self, Py_ssize_t count):
         cdef LoopState state = self.loop_state
@@ -139,7 +140,7 @@ cdef class AcceptedConnection(Connection):
         return self.start_clock(CLOCK_HEAD, self.service.head_timeout)
 
     cdef int _arrived(self, size_t size) except -1:
-        return self._received(self.loop_state.read_buffer, size)
+        return self._received(self.loop_state.read.data, size)
 
     # --- admission
 
@@ -179,7 +180,7 @@ cdef class AcceptedConnection(Connection):
                 refusal(&answer, state.date(), status, limit_row(which).what)
                 # What has arrived already is dropped: unread, it would turn the close into a reset that may
                 # overtake the answer.
-                self.transport.drop_input(state.read_buffer, READ_BUFFER)
+                self.transport.drop_input(state.read.data, READ_BUFFER)
                 self.transport.send_now(answer.data, answer.size)
             finally:
                 buffer_free(&answer)
@@ -203,7 +204,7 @@ cdef class AcceptedConnection(Connection):
     cdef Py_ssize_t _read_proxy_header(self, Py_ssize_t count) except -1:
         """Take the header off the bytes that came; how many are left, at the start of the read buffer."""
         cdef ProxyReader reader = self.proxy_reader
-        cdef char* data = self.loop_state.read_buffer
+        cdef char* data = self.loop_state.read.data
         cdef size_t used = 0
         cdef ProxyEvent event = reader.next(data, count, &used)
         if event == PROXY_NEED_DATA:

@@ -61,18 +61,25 @@ cdef class Member(ConnectionInfo):
     cdef int relinquish(self) except -1
 
 
+cdef class ReadBuffer:
+    """What the connections of a loop read into: one buffer, as a callback uses it up before the next one is called."""
+
+    # There is room behind it for PROXY_HELD bytes that turned out to be no header and go in front again.
+    cdef char* data
+    cdef object view                # what is lent: one of the two
+    cdef object whole_view
+    cdef object short_view          # while memory is short
+
+
 cdef class LoopState:
     cdef readonly LoopLocal local
     cdef RunnerPool runners
     cdef Counters counts
     cdef LimitLog limits
 
-    # --- input: one buffer for all, as a callback uses it up before the next one is called
-    # There is room behind it for PROXY_HELD bytes that turned out to be no header and go in front again.
-    cdef char* read_buffer
-    cdef object read_view           # the memoryview over it that get_buffer returns; shorter while pressed
-    cdef object whole_view
-    cdef object short_view
+    # --- input
+    cdef ReadBuffer read
+    cdef object lend_read           # `read.lend`: the same for all connections, as an event loop keeps it for each
     cdef char* plain_buffer         # what TLS decrypts into; NULL until there is TLS
     cdef object plain_view
 

@@ -45,6 +45,24 @@ cdef class Member(ConnectionInfo):
 
 
 @cython.final
+cdef class ReadBuffer:
+    def __cinit__(self):
+        self.data = <char*>malloc(READ_BUFFER + PROXY_HELD)
+        if self.data == NULL:
+            raise MemoryError()
+        self.view = self.whole_view = PyMemoryView_FromMemory(self.data, READ_BUFFER, PyBUF_WRITE)
+        self.short_view = PyMemoryView_FromMemory(self.data, PRESSED_READ, PyBUF_WRITE)
+
+    def __dealloc__(self):
+        free(self.data)
+
+    @cython.binding(False)
+    def lend(self, hint):
+        """``BufferedProtocol.get_buffer``."""
+        return self.view
+
+
+@cython.final
 cdef class LoopState:
     """``LoopState(loop, executor)``: made once per event loop by whoever serves on it.
 
@@ -56,9 +74,6 @@ cdef class LoopState:
         buffer_init(&self.spare)
         memset(&self.counts, 0, sizeof(Counters))
         self.date_second = -1
-        self.read_buffer = <char*>malloc(READ_BUFFER + PROXY_HELD)
-        if self.read_buffer == NULL:
-            raise MemoryError()
 
     def __init__(
         self, loop, executor=None, *, bint eager=True, double sweep_interval=1.0, int64_t memory_limit=0,
@@ -72,15 +87,14 @@ cdef class LoopState:
         self.memory_limit = memory_limit
         self.limits = LimitLog()
         self.addresses = AddressTable()
-        self.read_view = self.whole_view = PyMemoryView_FromMemory(self.read_buffer, READ_BUFFER, PyBUF_WRITE)
-        self.short_view = PyMemoryView_FromMemory(self.read_buffer, PRESSED_READ, PyBUF_WRITE)
+        self.read = ReadBuffer()
+        self.lend_read = self.read.lend
         self.dirty = []
         self.connections = []
         self.now = loop.time()
 
     def __dealloc__(self):
         buffer_free(&self.spare)
-        free(self.read_buffer)
         free(self.plain_buffer)
 
     cdef int need_plain_buffer(self) except -1:
@@ -213,14 +227,14 @@ cdef class LoopState:
     cdef int _press(self) except -1:
         self.local.over_memory = self.local.pressed = True
         self.over_since = self.now
-        self.read_view = self.short_view
+        self.read.view = self.read.short_view
         return 0
 
     cdef int _ease(self) except -1:
         self.local.over_memory = False
         self.local.pressed = self.local.lag > 0
         self.over_since = 0
-        self.read_view = self.whole_view
+        self.read.view = self.read.whole_view
         for connection in list(self.connections):
             (<Member>connection).ease()
         return 0

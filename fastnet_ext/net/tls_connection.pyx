@@ -38,7 +38,7 @@ cdef class TlsConnection(AcceptedConnection):
         try:
             if tls is None:
                 # Records begin with numbers from 20 to 24, the methods of HTTP with a letter.
-                if b"A" <= state.read_buffer[0] <= b"Z":
+                if b"A" <= state.read.data[0] <= b"Z":
                     return self._refuse_clear_text()
                 state.need_plain_buffer()
                 tls = self.tls = TlsLayer(self.service.tls)
@@ -48,7 +48,7 @@ cdef class TlsConnection(AcceptedConnection):
                 size = 0
             if tls.peer_ended:
                 return 0    # what follows close_notify is ignored: RFC 8446, 6.1
-            count = tls.decrypt(state.read_buffer, size, state.plain_view, PLAIN_BUFFER)
+            count = tls.decrypt(state.read.data, size, state.plain_view, PLAIN_BUFFER)
             if count:
                 self._received(state.plain_buffer, count)
             if tls.spoke and not self.gone:
@@ -72,7 +72,7 @@ cdef class TlsConnection(AcceptedConnection):
 
     cdef bint _opened(self, size_t size) except -1:
         cdef TlsLayer tls = self.tls
-        if not tls.shake_hands(self.loop_state.read_buffer, size):
+        if not tls.shake_hands(self.loop_state.read.data, size):
             self._transmit_records()
             return False
         self.loop_state.counts.tls_handshakes += 1

@@ -3,18 +3,15 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DATA, PyUnicode_GET_LENGTH
 from libc.stdint cimport uint64_t, uintptr_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
+from fastnet_ext.core.utf8 cimport utf8_of
+
 import contextlib
 import mmap
 import os
-
-
-cdef extern from "Python.h":
-    bint PyUnicode_IS_COMPACT_ASCII(object text) noexcept
 
 __all__ = [
     "GCRA",
@@ -92,10 +89,8 @@ cdef inline int check(Limiter limiter, uint64_t now, uint64_t cost) except -1:
 cdef inline uint64_t hash_with(const uint64_t* secret, object key) except? 0:
     cdef Py_ssize_t size = 0
     cdef const char* data
-    if type(key) is str and PyUnicode_IS_COMPACT_ASCII(key):
-        return siphash(secret, PyUnicode_DATA(key), PyUnicode_GET_LENGTH(key))
     if isinstance(key, str):
-        data = PyUnicode_AsUTF8AndSize(key, &size)
+        data = utf8_of(<str>key, &size)
         return siphash(secret, data, size)
     if isinstance(key, bytes):
         return siphash(secret, PyBytes_AS_STRING(key), PyBytes_GET_SIZE(key))

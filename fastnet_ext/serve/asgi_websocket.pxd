@@ -12,11 +12,14 @@
 from fastnet_ext.exchange.exchange cimport Exchange
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.serve.asgi_scope cimport AsgiApplication
-from fastnet_ext.serve.websocket cimport HandlerRun, WebSocketEndpoint
+from fastnet_ext.serve.runner cimport AsyncEndpoint
+from fastnet_ext.serve.websocket cimport WebSocket, WebSocketEndpoint
 
 
-cdef class AsgiSocket(HandlerRun):
+cdef class AsgiSocket(AsyncEndpoint):
+    cdef WebSocketEndpoint sockets      # sees to what the application raises, and to hand-shakes that are refused
     cdef Exchange x
+    cdef WebSocket ws
     cdef bint connect_given             # websocket.connect was received
     cdef bint closed                    # by the application: it may send nothing more
     cdef bint refused                   # it has begun to answer with plain HTTP

@@ -8,8 +8,8 @@ from fastnet_ext.exchange.exchange cimport BODY_STREAM, Exchange
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.serve.asgi_messages cimport body_of, head_of
 from fastnet_ext.serve.asgi_scope cimport AsgiApplication, websocket_scope
-from fastnet_ext.serve.runner cimport RunnerPool
-from fastnet_ext.serve.websocket cimport HandlerRun, WebSocketEndpoint, brief, handshake_fields, new_websocket
+from fastnet_ext.serve.runner cimport AsyncEndpoint, RunnerPool
+from fastnet_ext.serve.websocket cimport WebSocketEndpoint, brief, handshake_fields, new_websocket, websocket_of
 from fastnet_ext.serve.websocket_driver cimport WebSocketDriver, as_exception, ready
 
 
@@ -25,7 +25,7 @@ cdef enum:
 cdef int start_websocket(AsgiApplication of, WebSocketEndpoint sockets, Exchange x) except -1:
     cdef AsgiSocket run = AsgiSocket.__new__(AsgiSocket)
     cdef object coroutine
-    run.endpoint = sockets
+    run.sockets = sockets
     run.x = x
     # Routes of ASGI applications wait for the body of a request; this one has frames.
     x.body_mode = BODY_STREAM
@@ -36,7 +36,7 @@ cdef int start_websocket(AsgiApplication of, WebSocketEndpoint sockets, Exchange
         take_early_frames(x, run.ws.driver)
         coroutine = of.application(websocket_scope(of, x), run.receive, run.send)
     except Exception as error:
-        coroutine = run.refuse(x, error)
+        coroutine = sockets.refuse(x, error)
     if coroutine is not None:
         (<RunnerPool>x.connection.local.runners).run(run, x, coroutine)
     return 0
@@ -55,7 +55,7 @@ cdef int take_early_frames(Exchange x, WebSocketDriver driver) except -1:
 
 
 @cython.final
-cdef class AsgiSocket(HandlerRun):
+cdef class AsgiSocket(AsyncEndpoint):
     """The ``receive`` and ``send`` of one WebSocket."""
 
     @cython.binding(False)
@@ -189,20 +189,23 @@ cdef class AsgiSocket(HandlerRun):
     # --- the application's outcome
 
     cdef object on_result(self, Exchange x, object value):
-        if self.refusal is not None:
+        if x.refusal is not None or websocket_of(x) is None:
             # What followed was the answer to the hand-shake that was refused.
-            return HandlerRun.on_result(self, x, value)
+            return self.sockets.on_result(x, value)
         if x.ended or x.gone:
             self.ws.driver.handler_ended(x)
             return None
         if self.refused:
-            return self.refuse(x, RuntimeError("the ASGI application returned before its answer was complete"))
+            return self.sockets.refuse(x, RuntimeError("the ASGI application returned before its answer was complete"))
         if not self.ws.driver.accepted:
-            return self.refuse(
+            return self.sockets.refuse(
                 x, RuntimeError("the ASGI application returned without accepting or closing the WebSocket")
             )
-        self.ended(x, NORMAL_CLOSURE, "")
+        self.sockets.ended(x, NORMAL_CLOSURE, "")
         return None
+
+    cdef object on_exception(self, Exchange x, object error):
+        return self.sockets.on_exception(x, error)
 
 
 # --- what an application waits on

@@ -1,19 +1,18 @@
 """WebSocket handlers: the hand-shake, what the handler holds, and what becomes of its outcome.
 
-    WebSocketEndpoint       of a route: checks the hand-shake, starts the handler
+    WebSocketEndpoint       of a route: checks the hand-shake, runs the handler, and sees to what it returns or raises
     WebSocket               what the handler sees: a Call that sends and receives
-    HandlerRun              what becomes of what the handler returns or raises
     WebSocketDriver         of one connection, see websocket_driver.pxd
 
 References: the exchange holds the driver (x.responder) and the WebSocket (x.call), the WebSocket holds
-both others, the driver holds the handler's Task. `Exchange.finish` cuts the first two, the handler's
-end the last, so nothing is left to the garbage collector.
+both others, the driver holds the handler's Task. `Exchange.finish` cuts the first, the handler's end the
+others, so nothing is left to the garbage collector.
 """
 
 from libc.stdint cimport uint16_t
 
 from fastnet_ext.core.flag cimport flag
-from fastnet_ext.exchange.exchange cimport Endpoint, Exchange
+from fastnet_ext.exchange.exchange cimport Exchange
 from fastnet_ext.exchange.query cimport QueryParams
 from fastnet_ext.exchange.rate_limit cimport RateLimitGuard
 from fastnet_ext.exchange.request cimport Call
@@ -26,7 +25,9 @@ from fastnet_ext.websocket.extensions cimport PerMessageDeflate
 from fastnet_ext.websocket.session cimport Limits
 
 
-cdef class WebSocketEndpoint(Endpoint):
+cdef class WebSocketEndpoint(AsyncEndpoint):
+    # What it knows of one hand-shake is in the exchange: `call`, the WebSocket, unless it was refused before there was
+    # one; `refusal`, the exception that is being answered in its place.
     cdef readonly CallPlan plan         # its call returns the handler's coroutine; None: see asgi_websocket.pyx
     cdef HttpEndpoint refusals          # sends the answer when the hand-shake is refused
     cdef Limits limits
@@ -49,6 +50,13 @@ cdef class WebSocketEndpoint(Endpoint):
     cdef int check_origin(self, Exchange x) except -1
     # `message_rate` admits one more message; otherwise the peer was warned. Raises what closes the connection.
     cdef bint admits(self, WebSocket ws) except -1
+
+    # The handler is done: open and close what it did not.
+    cdef int ended(self, Exchange x, uint16_t code, str reason) except -1
+    # Answer with an error in place of the hand-shake, and with what its handler made of it. The coroutine to go on
+    # with, None when all is done.
+    cdef object refuse(self, Exchange x, object error)
+    cdef object answer(self, Exchange x, object response)
 
 
 cdef class WebSocket(Call):
@@ -95,18 +103,12 @@ cdef class Receive:
 # The WebSocket of an exchange, known to it, and its driver.
 cdef WebSocket new_websocket(WebSocketEndpoint endpoint, Exchange x)
 
+# The WebSocket of an exchange; None before there is one, and when all is over.
+cdef inline WebSocket websocket_of(Exchange x):
+    return <WebSocket>x.call if isinstance(x.call, WebSocket) else None
+
 # (name, value) bytes of what a handler adds to the answer of the hand-shake. Raises ValueError.
 cdef list handshake_fields(object headers)
 
 # The beginning of a text that fits a Close frame: 123 bytes.
 cdef str brief(str text)
-
-
-cdef class HandlerRun(AsyncEndpoint):
-    cdef WebSocketEndpoint endpoint
-    cdef WebSocket ws                   # None when the hand-shake was refused before there was one
-    cdef object refusal                 # the exception that is being answered instead of the hand-shake
-
-    cdef object refuse(self, Exchange x, object error)
-    cdef object answer(self, Exchange x, object response)
-    cdef int ended(self, Exchange x, uint16_t code, str reason) except -1

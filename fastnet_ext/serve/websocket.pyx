@@ -4,7 +4,6 @@
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport uint16_t
 from libc.string cimport strlen
 
@@ -14,6 +13,7 @@ import types
 from collections.abc import Mapping
 
 from fastnet_ext.core.headers cimport HEADER_ORIGIN, Field
+from fastnet_ext.core.utf8 cimport utf8_of
 from fastnet_ext.exchange.exchange cimport BODY_STREAM, Exchange
 from fastnet_ext.exchange.head cimport ResponseHead
 from fastnet_ext.exchange.request cimport Call, Request, host_of, request_id, request_of, scheme_of
@@ -62,7 +62,7 @@ cdef enum:
 
 # --- the hand-shake
 
-cdef class WebSocketEndpoint(Endpoint):
+cdef class WebSocketEndpoint(AsyncEndpoint):
     """Answers the WebSocket hand-shakes of a route by calling a handler.
 
     The plan's call returns the handler's coroutine; None where something else runs what answers. ``refusals`` sends the answers of hand-shakes that
@@ -104,24 +104,20 @@ cdef class WebSocketEndpoint(Endpoint):
         self.encode = encode
 
     cdef int start(self, Exchange x) except -1:
-        cdef HandlerRun run = HandlerRun.__new__(HandlerRun)
-        cdef WebSocketDriver driver
+        cdef WebSocket ws = None
         cdef Runner runner
         cdef object coroutine
-        run.endpoint = self
         try:
             self.check(x)
-            run.ws = new_websocket(self, x)
+            ws = new_websocket(self, x)
             coroutine = self.plan.call(x)
         except Exception as error:
-            coroutine = run.refuse(x, error)
+            coroutine = self.refuse(x, error)
         if coroutine is None:
             return 0
-        runner = (<RunnerPool>x.connection.local.runners).run(run, x, coroutine)
-        if run.ws is not None:
-            driver = run.ws.driver
-            if not driver.handler_done:
-                driver.task = runner.task
+        runner = (<RunnerPool>x.connection.local.runners).run(self, x, coroutine)
+        if ws is not None and not ws.driver.handler_done:
+            ws.driver.task = runner.task
         return 0
 
     cdef bint admits(self, WebSocket ws) except -1:
@@ -177,6 +173,94 @@ cdef class WebSocketEndpoint(Endpoint):
             )
         return 0
 
+    # --- the handler's outcome
+
+    cdef object on_result(self, Exchange x, object value):
+        if x.refusal is None:
+            self.ended(x, NORMAL_CLOSURE, "")
+        elif isinstance(value, Response) and not x.status:
+            try:
+                return self.answer(x, value)
+            except Exception as error:
+                return self.refuse(x, error)
+        else:
+            x.finish()
+        return None
+
+    cdef object on_exception(self, Exchange x, object error):
+        cdef str identity, told
+        cdef WebSocket ws = websocket_of(x)
+        if x.refusal is not None or ws is None or not ws.driver.accepted:
+            return self.refuse(x, error)
+        if isinstance(error, WebSocketDisconnect):
+            self.ended(x, NORMAL_CLOSURE, "")
+        elif isinstance(error, InvalidMessage):
+            told = brief(str(error))
+            self.ended(x, error.code, told)
+        elif isinstance(error, asyncio.CancelledError):
+            self.ended(x, GOING_AWAY, "")
+        else:
+            identity = request_id(x)
+            if isinstance(error, Exception):
+                log.error(
+                    "the WebSocket handler of %s failed [request %s]", x.path_text(), identity,
+                    exc_info=error, extra={"request_id": identity},
+                )
+            told = brief(f"the server failed; its log has the reason under request {identity}")
+            self.ended(x, SERVER_ERROR, told)
+        return None
+
+    cdef int ended(self, Exchange x, uint16_t code, str reason) except -1:
+        cdef WebSocket ws = websocket_of(x)
+        cdef WebSocketDriver driver
+        if ws is None:
+            return 0    # refused and answered, or a callback had failed before the Task that waited for the end
+        driver = ws.driver
+        try:
+            if not x.gone:
+                ws._open()
+                driver.close(x, code, reason)
+        except Exception:
+            log.exception("a WebSocket could not be closed: %r", x.route)
+            x.abort(INTERNAL_ERROR)
+        return driver.handler_ended(x)
+
+    cdef object refuse(self, Exchange x, object error):
+        cdef object response
+        cdef WebSocket ws = websocket_of(x)
+        cdef bint again = x.refusal is not None
+        x.responder = None
+        if ws is not None:
+            ws.driver.handler_ended(x)
+        if x.gone or x.ended:
+            x.finish()
+            return None
+        x.refusal = error
+        if again or x.status or not isinstance(error, Exception):
+            if isinstance(error, Exception):
+                log.error("the error of a WebSocket hand-shake could not be answered: %r", x.route, exc_info=error)
+            x.abort(INTERNAL_ERROR)
+            x.finish()
+            return None
+        try:
+            response = x.route.on_error(request_of(x), error)
+            return self.answer(x, response) if isinstance(response, Response) else response
+        except Exception as second:
+            return self.refuse(x, second)
+
+    cdef object answer(self, Exchange x, object response):
+        cdef object following
+        if isinstance(x.refusal, HandshakeRefused) and (<Response>response).status == x.refusal.status:
+            # RFC 9110 and RFC 6455, 4.4 ask for them, whoever renders the error.
+            for name, value in x.refusal.headers.items():
+                if name not in response.headers:
+                    response.headers[name] = value
+        following = self.refusals.answer_response(x, response)
+        if following is None:
+            x.finish()
+        return following
+
+
 
 cdef bint is_own_page(Exchange x) except -1:
     """Whether the page that connects is of the host, and of the scheme, that the client sees."""
@@ -205,95 +289,9 @@ cdef WebSocket new_websocket(WebSocketEndpoint endpoint, Exchange x):
         ws.driver = new_frame_driver(x, endpoint.limits)
     ws.driver.ping_interval = endpoint.ping_interval
     x.call = ws
+    x.call_stays = True
     x.responder = ws.driver
     return ws
-
-
-# --- the handler's outcome
-
-cdef class HandlerRun(AsyncEndpoint):
-    """What becomes of what one handler returns or raises."""
-
-    cdef object on_result(self, Exchange x, object value):
-        if self.refusal is None:
-            self.ended(x, NORMAL_CLOSURE, "")
-        elif isinstance(value, Response) and not x.status:
-            try:
-                return self.answer(x, value)
-            except Exception as error:
-                return self.refuse(x, error)
-        else:
-            x.finish()
-        return None
-
-    cdef object on_exception(self, Exchange x, object error):
-        cdef str identity, told
-        if self.refusal is not None or self.ws is None or not self.ws.driver.accepted:
-            return self.refuse(x, error)
-        if isinstance(error, WebSocketDisconnect):
-            self.ended(x, NORMAL_CLOSURE, "")
-        elif isinstance(error, InvalidMessage):
-            told = brief(str(error))
-            self.ended(x, error.code, told)
-        elif isinstance(error, asyncio.CancelledError):
-            self.ended(x, GOING_AWAY, "")
-        else:
-            identity = request_id(x)
-            if isinstance(error, Exception):
-                log.error(
-                    "the WebSocket handler of %s failed [request %s]", x.path_text(), identity,
-                    exc_info=error, extra={"request_id": identity},
-                )
-            told = brief(f"the server failed; its log has the reason under request {identity}")
-            self.ended(x, SERVER_ERROR, told)
-        return None
-
-    cdef int ended(self, Exchange x, uint16_t code, str reason) except -1:
-        """The handler is done: open and close what it did not."""
-        cdef WebSocketDriver driver = self.ws.driver
-        try:
-            if not x.gone:
-                self.ws._open()
-                driver.close(x, code, reason)
-        except Exception:
-            log.exception("a WebSocket could not be closed: %r", x.route)
-            x.abort(INTERNAL_ERROR)
-        return driver.handler_ended(x)
-
-    cdef object refuse(self, Exchange x, object error):
-        """Answer with an error in place of the hand-shake. The coroutine to go on with, None when all is done."""
-        cdef object response
-        cdef bint again = self.refusal is not None
-        self.refusal = error
-        x.responder = None
-        if self.ws is not None:
-            self.ws.driver.handler_ended(x)
-        if x.gone or x.ended:
-            x.finish()
-            return None
-        if again or x.status or not isinstance(error, Exception):
-            if isinstance(error, Exception):
-                log.error("the error of a WebSocket hand-shake could not be answered: %r", x.route, exc_info=error)
-            x.abort(INTERNAL_ERROR)
-            x.finish()
-            return None
-        try:
-            response = x.route.on_error(request_of(x), error)
-            return self.answer(x, response) if isinstance(response, Response) else response
-        except Exception as second:
-            return self.refuse(x, second)
-
-    cdef object answer(self, Exchange x, object response):
-        cdef object following
-        if isinstance(self.refusal, HandshakeRefused) and (<Response>response).status == self.refusal.status:
-            # RFC 9110 and RFC 6455, 4.4 ask for them, whoever renders the error.
-            for name, value in self.refusal.headers.items():
-                if name not in response.headers:
-                    response.headers[name] = value
-        following = self.endpoint.refusals.answer_response(x, response)
-        if following is None:
-            x.finish()
-        return following
 
 
 cdef str brief(str text):
@@ -581,7 +579,7 @@ cdef class WebSocket(Call):
         if not self.driver.accepted:
             self._open()
         if isinstance(message, str):
-            data = PyUnicode_AsUTF8AndSize(message, &size)
+            data = utf8_of(<str>message, &size)
             return self.driver.send_message(self.x, True, data, size, message)
         if isinstance(message, bytes):
             data = PyBytes_AS_STRING(message)

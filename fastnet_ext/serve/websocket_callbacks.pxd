@@ -1,7 +1,7 @@
 """WebSocket routes of callbacks: run synchronously from the reader, without a Task or a future per message."""
 
 from fastnet_ext.exchange.exchange cimport Exchange
-from fastnet_ext.serve.websocket cimport HandlerRun, WebSocket, WebSocketEndpoint
+from fastnet_ext.serve.websocket cimport WebSocket, WebSocketEndpoint
 from fastnet_ext.serve.websocket_driver cimport Sink, WebSocketDriver
 
 
@@ -12,20 +12,16 @@ cdef class CallbackEndpoint(WebSocketEndpoint):
     cdef object on_message      # (ws, message), None
     cdef object on_close        # (ws, code, reason), None
 
-
-cdef class CallbackRun(HandlerRun):
-    cdef bint listening         # on_open is done
-
+    # on_open has not refused: answer the hand-shake, and let messages come.
     cdef int listen(self, Exchange x) except -1
 
 
 cdef class Callbacks(Sink):
-    cdef CallbackRun run
     # The cycle ws -> driver -> sink -> ws is cut when the connection closes.
     cdef WebSocket ws
 
 
 cdef class UntilClosed:
-    """The wait for the end of a connection."""
+    """The wait for the end of a connection, and its own result."""
 
     cdef WebSocketDriver driver

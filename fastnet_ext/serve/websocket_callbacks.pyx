@@ -7,7 +7,7 @@ import logging
 
 from fastnet_ext.exchange.exchange cimport Exchange, LoopLocal
 from fastnet_ext.serve.runner cimport Runner, RunnerPool
-from fastnet_ext.serve.websocket cimport HandlerRun, WebSocket, WebSocketEndpoint, new_websocket
+from fastnet_ext.serve.websocket cimport WebSocket, WebSocketEndpoint, new_websocket, websocket_of
 from fastnet_ext.serve.websocket_driver cimport Sink, WebSocketDriver, as_exception
 
 __all__ = ["CallbackEndpoint"]
@@ -31,64 +31,52 @@ cdef class CallbackEndpoint(WebSocketEndpoint):
         self.on_close = on_close
 
     cdef int start(self, Exchange x) except -1:
-        cdef CallbackRun run = CallbackRun.__new__(CallbackRun)
-        cdef WebSocketDriver driver
+        cdef WebSocket ws = None
         cdef Runner runner
         cdef object coroutine = None
-        run.endpoint = self
         try:
             self.check(x)
-            run.ws = new_websocket(self, x)
+            ws = new_websocket(self, x)
             coroutine = self.plan.call(x)
             if not self.dependent:
-                return run.listen(x)
+                return self.listen(x)
         except Exception as error:
-            coroutine = run.on_exception(x, error)
+            coroutine = self.on_exception(x, error)
         if coroutine is None:
             return 0
-        runner = (<RunnerPool>x.connection.local.runners).run(run, x, coroutine)
-        if run.ws is not None and run.refusal is None:
-            driver = run.ws.driver
-            if not driver.handler_done:
-                driver.task = runner.task
+        runner = (<RunnerPool>x.connection.local.runners).run(self, x, coroutine)
+        if ws is not None and x.refusal is None and not ws.driver.handler_done:
+            ws.driver.task = runner.task
         return 0
 
-
-@cython.final
-cdef class CallbackRun(HandlerRun):
-    """What becomes of on_open and what it depends on, and of a callback that raises."""
-
     cdef object on_result(self, Exchange x, object value):
+        cdef WebSocket ws = websocket_of(x)
         cdef UntilClosed wait
-        if self.refusal is not None or self.listening:
-            return HandlerRun.on_result(self, x, value)
+        if x.refusal is not None or ws is None or isinstance(value, UntilClosed):
+            return WebSocketEndpoint.on_result(self, x, value)
         try:
             self.listen(x)
         except Exception as error:
             return self.on_exception(x, error)
         wait = UntilClosed.__new__(UntilClosed)
-        wait.driver = self.ws.driver
+        wait.driver = ws.driver
         return wait
 
     cdef int listen(self, Exchange x) except -1:
-        """on_open has not refused: answer the hand-shake, and let messages come."""
-        cdef WebSocketDriver driver = self.ws.driver
+        cdef WebSocket ws = websocket_of(x)
         cdef Callbacks sink
-        self.ws._open()
-        self.listening = True
+        ws._open()
         sink = Callbacks.__new__(Callbacks)
-        sink.run = self
-        sink.ws = self.ws
-        driver.sink = sink
+        sink.ws = ws
+        ws.driver.sink = sink
         # on_open may have closed it.
-        return driver._sink_closed(x) if driver.close_code else 0
+        return ws.driver._sink_closed(x) if ws.driver.close_code else 0
 
 
 @cython.final
 cdef class Callbacks(Sink):
     cdef int on_message(self, Exchange x, object message) except -1:
-        cdef CallbackEndpoint endpoint = <CallbackEndpoint>self.run.endpoint
-        cdef CallbackRun run = self.run
+        cdef CallbackEndpoint endpoint = <CallbackEndpoint>self.ws.endpoint
         cdef LoopLocal local = x.connection.local
         cdef Exchange before = local.starting
         if endpoint.on_message is None:
@@ -102,13 +90,13 @@ cdef class Callbacks(Sink):
                 message = endpoint.decode(message)
             endpoint.on_message(self.ws, message)
         except Exception as error:
-            run.on_exception(x, error)
+            endpoint.on_exception(x, error)
         finally:
             local.starting = before
         return 0
 
     cdef int on_closed(self, Exchange x) except -1:
-        cdef CallbackEndpoint endpoint = <CallbackEndpoint>self.run.endpoint
+        cdef CallbackEndpoint endpoint = <CallbackEndpoint>self.ws.endpoint
         cdef WebSocketDriver driver = self.ws.driver
         if endpoint.on_close is not None:
             try:
@@ -132,7 +120,7 @@ cdef class UntilClosed:
 
     def __next__(self):
         if self.driver.close_code:
-            raise StopIteration
+            raise StopIteration(self)
         return self.driver.waiter.wait()
 
     def send(self, value):

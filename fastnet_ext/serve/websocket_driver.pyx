@@ -221,6 +221,9 @@ cdef class WebSocketDriver(Responder):
         self.handler_done = True
         self.task = None
         self._drop_messages()
+        x.call_stays = False
+        if x.finished:
+            x.call = None
         if x.ended or x.gone:
             self._stop_timer()
             return x.finish()

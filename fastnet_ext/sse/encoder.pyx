@@ -2,11 +2,10 @@
 """The encoder of text/event-stream; see encoder.pxd."""
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdio cimport snprintf
 from libc.string cimport memchr, memcpy
 
-from fastnet_ext.core.utf8 cimport UTF8_ACCEPT, utf8_check
+from fastnet_ext.core.utf8 cimport UTF8_ACCEPT, utf8_check, utf8_of
 
 cdef extern from "fastnet_ext/sse/lines.h" nogil:
     const char* line_end "fn_sse_line_end" (const char* p, const char* end) noexcept
@@ -28,7 +27,7 @@ cdef str EVENT = "event", ID = "id"
 
 cdef const char* one_line(str name, str value, Py_ssize_t* size) except NULL:
     """The value as UTF-8, which has to be one line."""
-    cdef const char* data = PyUnicode_AsUTF8AndSize(value, size)
+    cdef const char* data = utf8_of(value, size)
     if line_end(data, data + size[0]) != data + size[0]:
         raise ValueError(f"the {name} of a server-sent event is one line, not {value!r}")
     if name is ID and memchr(data, 0, <size_t>size[0]) is not NULL:
@@ -59,7 +58,7 @@ cdef bytes encode(object data, str event, str id, long long retry, str comment):
     cdef bytes encoded
     cdef char* to
     if comment is not None:
-        comment_text = PyUnicode_AsUTF8AndSize(comment, &comment_size)
+        comment_text = utf8_of(comment, &comment_size)
         total += lines_size(2, comment_text, <size_t>comment_size)
     if event is not None:
         event_text = one_line(EVENT, event, &event_size)
@@ -76,7 +75,7 @@ cdef bytes encode(object data, str event, str id, long long retry, str comment):
         if utf8_check(data_text, <size_t>data_size, UTF8_ACCEPT) != UTF8_ACCEPT:
             raise ValueError("the data of a server-sent event is text: these bytes are not UTF-8")
     elif data is not None:
-        data_text = PyUnicode_AsUTF8AndSize(data, &data_size)
+        data_text = utf8_of(<str>data, &data_size)
     if data_text is not NULL:
         data_room = lines_size(6, data_text, <size_t>data_size)
         total += data_room

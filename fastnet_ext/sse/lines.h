@@ -32,6 +32,16 @@ static inline const char *fn_sse_next_line(const char *p, const char *end) {
     return p + (*p == '\r' && end - p > 1 && p[1] == '\n' ? 2 : 1);
 }
 
+/* Where the value of a line of the field `name` begins; NULL for other lines. Without a colon it is empty, and a space
+ * behind the colon is no part of it: HTML, 9.2.6. */
+static inline const char *fn_sse_value(const char *p, const char *end, const char *name, size_t name_size) {
+    if ((size_t)(end - p) < name_size || memcmp(p, name, name_size) != 0) return NULL;
+    p += name_size;
+    if (p == end) return p;
+    if (*p++ != ':') return NULL;
+    return p + (p != end && *p == ' ');
+}
+
 /* How many bytes fn_sse_write_lines writes. */
 static inline size_t fn_sse_lines_size(size_t name_size, const char *p, size_t size) {
     const char *end = p + size, *stop;

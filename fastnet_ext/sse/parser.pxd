@@ -41,9 +41,12 @@ cdef class EventParser:
     cdef bint begun
     cdef object _failure        # why the stream was given up, None
 
-    # The buffers of 9.2.6. Data has an LF behind each of its lines; `kind` is None unless named. `names` is the
+    # The buffers of 9.2.6. Data has an LF behind each of its lines; an event's first line of data stays where it was
+    # read, as `only`, until another comes or the input ends, for most have no more. `kind` is None unless named. `names` is the
     # type named last: streams name few types, and so each is made once.
     cdef Buffer data
+    cdef const char* only
+    cdef size_t only_size
     cdef str kind
     cdef str names
     cdef str id
@@ -53,16 +56,18 @@ cdef class EventParser:
 
     # Read on. With PARSE_NEED_DATA all of `data` is consumed; after PARSE_FAILED input is dropped.
     cdef ParseEvent next(self, const char* data, size_t size, size_t* consumed) except PARSE_RAISED
-    # The event that was reached, before anything more is read.
+    # The event that was reached, before anything more is read and while `data` of `next` is there.
     cdef ServerEvent take(self)
 
     # Bytes of memory held for lines and data.
     cdef inline size_t held(self) noexcept:
         return self.line.capacity + self.data.capacity
 
-    cdef LineResult _line(self, const char* p, size_t size) except LINE_RAISED
-    cdef LineResult _field(self, const char* name, size_t name_size, const char* value, size_t size) except LINE_RAISED
+    cdef LineResult _line(self, const char* p, const char* end) except LINE_RAISED
+    cdef void _retry(self, const char* value, const char* end) noexcept
     cdef LineResult _add_data(self, const char* value, size_t size) except LINE_RAISED
+    cdef int _keep(self) except -1
+    cdef int _append(self, const char* value, size_t size) except -1
     cdef str _type(self, const char* value, size_t size)
     cdef int _fail(self, str why) except -1
 

@@ -6,14 +6,18 @@ whatever surrounds them, so the text is the same as if the stream had been decod
 """
 
 cimport cython
-from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport INT64_MAX, int64_t
 from libc.string cimport memchr, memcmp, memcpy
 
 from fastnet_ext.core.buffer cimport buffer_append, buffer_free, buffer_init, buffer_reserve
+from fastnet_ext.core.utf8 cimport text_of, utf8_of
 
 cdef extern from "fastnet_ext/sse/lines.h" nogil:
     const char* line_end "fn_sse_line_end" (const char* p, const char* end) noexcept
+    const char* value_of "fn_sse_value" (
+        const char* p, const char* end, const char* name, size_t name_size
+    ) noexcept
 
 cdef enum:
     # What an idle parser may keep of each of its buffers.
@@ -90,13 +94,14 @@ cdef class EventParser:
                 if buffer_append(&self.line, p, <size_t>(stop - p)) < 0:
                     raise MemoryError()
                 if stop == end:
-                    return PARSE_NEED_DATA
-                result = self._line(self.line.data, self.line.size)
+                    break
+                result = self._line(self.line.data, self.line.data + self.line.size)
+                self._keep()
                 self.line.size = 0
                 if self.line.capacity > KEPT_CAPACITY:
                     buffer_free(&self.line)
             else:
-                result = self._line(p, <size_t>(stop - p))
+                result = self._line(p, stop)
             self.after_cr = stop[0] == b"\r"
             p = stop + 1
             if result == LINE_DISPATCHES:
@@ -104,93 +109,94 @@ cdef class EventParser:
                 return PARSE_EVENT
             if result == LINE_TOO_MUCH:
                 return PARSE_FAILED
+        self._keep()
         return PARSE_NEED_DATA
 
-    cdef LineResult _line(self, const char* p, size_t size) except LINE_RAISED:
-        cdef const char* colon
-        cdef size_t name_size
+    cdef LineResult _line(self, const char* p, const char* end) except LINE_RAISED:
+        cdef const char* value
         if not self.begun:
             self.begun = True
-            if size >= 3 and memcmp(p, b"\xef\xbb\xbf", 3) == 0:
+            if end - p >= 3 and memcmp(p, b"\xef\xbb\xbf", 3) == 0:
                 p += 3
-                size -= 3
-        if size == 0:
+        if p == end:
             self.last_event_id = self.id
-            if self.data.size:
+            if self.only is not NULL or self.data.size:
                 return LINE_DISPATCHES
             self.kind = None
             return LINE_KEPT
-        # The common field, without a search for its colon.
-        if size >= 5 and memcmp(p, b"data:", 5) == 0:
-            if size >= 6 and p[5] == b" ":
-                return self._add_data(p + 6, size - 6)
-            return self._add_data(p + 5, size - 5)
-        colon = <const char*>memchr(p, b":", size)
-        if colon is NULL:
-            return self._field(p, size, p + size, 0)
-        name_size = <size_t>(colon - p)
-        if name_size == 0:
-            return LINE_KEPT
-        size -= name_size + 1
-        colon += 1
-        if size and colon[0] == b" ":
-            colon += 1
-            size -= 1
-        return self._field(p, name_size, colon, size)
-
-    cdef LineResult _field(
-        self, const char* name, size_t name_size, const char* value, size_t size
-    ) except LINE_RAISED:
-        cdef size_t i
-        cdef int64_t number = 0
-        if name_size == 4 and memcmp(name, b"data", 4) == 0:
-            return self._add_data(value, size)
-        if name_size == 5 and memcmp(name, b"event", 5) == 0:
-            self.kind = self._type(value, size) if size else None
-        elif name_size == 2 and memcmp(name, b"id", 2) == 0:
-            if size == 0:
-                self.id = ""
-            elif memchr(value, 0, size) is NULL:
-                self.id = <str>PyUnicode_DecodeUTF8(value, <Py_ssize_t>size, "replace")
-        elif name_size == 5 and memcmp(name, b"retry", 5) == 0 and size:
-            for i in range(size):
-                if not b"0" <= value[i] <= b"9":
-                    return LINE_KEPT
-                # More than 64 bits hold is as long as never.
-                if number > (INT64_MAX - (value[i] - <char>b"0")) // 10:
-                    number = INT64_MAX
-                else:
-                    number = number * 10 + (value[i] - <char>b"0")
-            self.reconnection_time = number
+        if (value := value_of(p, end, b"data", 4)) is not NULL:
+            return self._add_data(value, <size_t>(end - value))
+        if (value := value_of(p, end, b"id", 2)) is not NULL:
+            if memchr(value, 0, <size_t>(end - value)) is NULL:
+                self.id = text_of(value, end - value, b"replace")
+        elif (value := value_of(p, end, b"event", 5)) is not NULL:
+            self.kind = self._type(value, <size_t>(end - value)) if value != end else None
+        elif (value := value_of(p, end, b"retry", 5)) is not NULL:
+            self._retry(value, end)
         return LINE_KEPT
 
+    cdef void _retry(self, const char* value, const char* end) noexcept:
+        cdef int64_t number = 0
+        if value == end:
+            return
+        while value < end:
+            if not b"0" <= value[0] <= b"9":
+                return
+            # More than 64 bits hold is as long as never.
+            if number > (INT64_MAX - (value[0] - <char>b"0")) // 10:
+                number = INT64_MAX
+            else:
+                number = number * 10 + (value[0] - <char>b"0")
+            value += 1
+        self.reconnection_time = number
+
     cdef LineResult _add_data(self, const char* value, size_t size) except LINE_RAISED:
-        if self.data.size + size + 1 > self.max_event:
+        cdef size_t before = self.data.size + (self.only_size + 1 if self.only is not NULL else 0)
+        if before + size + 1 > self.max_event:
             self._fail(f"the data of an event is longer than {self.max_event} bytes")
             return LINE_TOO_MUCH
+        if before == 0:
+            self.only = value
+            self.only_size = size
+            return LINE_KEPT
+        self._keep()
+        self._append(value, size)
+        return LINE_KEPT
+
+    cdef int _keep(self) except -1:
+        if self.only is not NULL:
+            self._append(self.only, self.only_size)
+            self.only = NULL
+        return 0
+
+    cdef int _append(self, const char* value, size_t size) except -1:
         if buffer_reserve(&self.data, size + 1) < 0:
             raise MemoryError()
         memcpy(self.data.data + self.data.size, value, size)
         self.data.data[self.data.size + size] = b"\n"
         self.data.size += size + 1
-        return LINE_KEPT
+        return 0
 
     cdef str _type(self, const char* value, size_t size):
         cdef Py_ssize_t known_size = 0
         cdef const char* known
         if self.names is not None:
-            known = PyUnicode_AsUTF8AndSize(self.names, &known_size)
+            known = utf8_of(self.names, &known_size)
             if <size_t>known_size == size and memcmp(known, value, size) == 0:
                 return self.names
-        self.names = <str>PyUnicode_DecodeUTF8(value, <Py_ssize_t>size, "replace")
+        self.names = text_of(value, <Py_ssize_t>size, b"replace")
         return self.names
 
     cdef ServerEvent take(self):
         cdef ServerEvent event = ServerEvent.__new__(ServerEvent)
         event.event = self.kind if self.kind is not None else "message"
         event.id = self.last_event_id
-        event.data = <str>PyUnicode_DecodeUTF8(self.data.data, <Py_ssize_t>self.data.size - 1, "replace")
         self.kind = None
+        if self.only is not NULL:
+            event.data = text_of(self.only, <Py_ssize_t>self.only_size, b"replace")
+            self.only = NULL
+            return event
+        event.data = text_of(self.data.data, <Py_ssize_t>self.data.size - 1, b"replace")
         self.data.size = 0
         if self.data.capacity > KEPT_CAPACITY:
             buffer_free(&self.data)
@@ -198,23 +204,32 @@ cdef class EventParser:
 
     cdef int _fail(self, str why) except -1:
         self._failure = why
+        self.only = NULL
         buffer_free(&self.line)
         buffer_free(&self.data)
         return 0
 
     # The same for Python.
 
-    def feed(self, const uint8_t[::1] data not None):
+    def feed(self, data not None):
         """Take a piece of the stream and return the events that it ended, in order.
 
         What the stream leaves unfinished at its end is no event, and dropped with the parser.
         """
-        cdef const char* p = <const char*>&data[0] if data.shape[0] else NULL
-        cdef size_t size = <size_t>data.shape[0], used = 0, consumed = 0
+        cdef Py_buffer view
+        cdef const char* p
+        cdef size_t size, consumed = 0
         cdef list events = []
-        while self.next(p + used, size - used, &consumed) == PARSE_EVENT:
-            used += consumed
-            events.append(self.take())
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            p = <const char*>view.buf
+            size = <size_t>view.len
+            while self.next(p, size, &consumed) == PARSE_EVENT:
+                events.append(self.take())
+                p += consumed
+                size -= consumed
+        finally:
+            PyBuffer_Release(&view)
         return events
 
     @property

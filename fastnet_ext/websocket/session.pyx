@@ -5,7 +5,6 @@ from os import urandom
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cpython.unicode cimport PyUnicode_DecodeUTF8
 from libc.stdint cimport UINT64_MAX, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, strlen
@@ -14,7 +13,7 @@ from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_free, buffer_
 from fastnet_ext.core.debug cimport DEBUG, LIVE_WEBSOCKET_SESSION, born, died, invariant
 from fastnet_ext.core.endian cimport load16, store16
 from fastnet_ext.core.mask cimport mask_copy, mask_in_place, mask_rotate
-from fastnet_ext.core.utf8 cimport UTF8_ACCEPT, UTF8_REJECT, utf8_check
+from fastnet_ext.core.utf8 cimport UTF8_ACCEPT, UTF8_REJECT, text_of, utf8_check
 from fastnet_ext.websocket.deflate cimport INFLATE_DONE, INFLATE_TOO_BIG, Deflate, Inflated
 from fastnet_ext.websocket.frames cimport (
     FAULT_FRAGMENTED_CONTROL,
@@ -298,7 +297,7 @@ cdef class Session:
         cdef object made
         cdef Py_ssize_t size = <Py_ssize_t>self.payload_size
         if self.is_text:
-            return PyUnicode_DecodeUTF8(self.payload, size, NULL)
+            return text_of(self.payload, size, NULL)
         if not self.still_masked:
             return PyBytes_FromStringAndSize(self.payload, size)
         made = PyBytes_FromStringAndSize(NULL, size)

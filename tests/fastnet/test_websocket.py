@@ -12,7 +12,7 @@ import pytest
 import websockets
 from websockets.asyncio.client import connect
 
-from fastnet import App, Call, Depends, Header, HTTPException, Query, Request, Router
+from fastnet import App, Call, Depends, Header, HTTPException, Query, Request, Response, Router, Stream
 from fastnet.handlers import HandlerError
 from fastnet.server import Server
 from fastnet.websocket import HandshakeRefused, InvalidMessage, WebSocket, WebSocketDisconnect
@@ -214,6 +214,52 @@ def test_refusals_are_problems_and_on_error_sees_them() -> None:
             status, _, problem = await refusal(server, "/open", origin="https://b.example")
             assert (status, problem["detail"]) == (403, "not from there")
             assert seen == [("/open", 403)]
+
+    run(test())
+
+
+@pytest.mark.parametrize("path", ["/coroutine", "/callbacks", "/callbacks/dependent", "/mounted"])
+@pytest.mark.parametrize("origins", [(), ("*",)])  # refused by the check; by the handler
+def test_a_refusal_may_be_answered_in_pieces(path: str, origins: tuple[str, ...]) -> None:
+    """The coroutine that sends them ends behind the answer."""
+
+    async def test() -> None:
+        app = App()
+
+        def refuses(ws: WebSocket) -> None:
+            raise HandshakeRefused(403, "no")
+
+        @app.websocket("/coroutine", origins=origins)
+        async def handler(ws: WebSocket) -> None:
+            refuses(ws)
+
+        def dependent(ws: WebSocket, n: Annotated[int, Depends(lambda: 1)]) -> None:
+            refuses(ws)
+
+        async def mounted(scope: Any, receive: Any, send: Any) -> None:
+            raise HandshakeRefused(403, "no")
+
+        app.websocket("/callbacks", on_open=refuses, origins=origins)
+        app.websocket("/callbacks/dependent", on_open=dependent, origins=origins)
+        app.mount("/mounted", mounted)
+
+        @app.on_error(HandshakeRefused)
+        async def refused(request: Request, error: HandshakeRefused) -> Response:
+            async def pieces() -> AsyncIterator[str]:
+                for piece in ("not ", "from ", "there"):
+                    yield piece
+                    await asyncio.sleep(0)
+
+            return Stream(pieces(), error.status)
+
+        async with app.serve(port=0) as server:
+            for _ in range(3):
+                with pytest.raises(websockets.InvalidStatus) as caught:
+                    async with dial(server, path, origin="https://b.example"):
+                        pass
+                assert (caught.value.response.status_code, caught.value.response.body) == (403, b"not from there")
+            await asyncio.sleep(0)
+            assert server.counters["requests_active"] == 0
 
     run(test())
 
