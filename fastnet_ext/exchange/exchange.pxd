@@ -13,7 +13,7 @@ calls `ready`; the endpoint starts, answers through `respond` or `send_head`, `s
 """
 
 from cpython.object cimport PyObject
-from libc.stdint cimport int8_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastnet_ext.compression.codecs cimport Decompressor
 from fastnet_ext.core.buffer cimport Buffer
@@ -69,6 +69,13 @@ cdef enum Overdue:
     OVERDUE_ANSWERED    # what came out is being answered
 
 
+cdef extern from *:
+    # What each exchange has one of, in a byte: see core/flag.pxd.
+    ctypedef BodyMode BodyModeByte "uint8_t"
+    ctypedef Gone GoneByte "uint8_t"
+    ctypedef Overdue OverdueByte "uint8_t"
+
+
 cdef class LoopLocal:
     """What the floors above the machines may use of one event loop."""
 
@@ -94,7 +101,6 @@ cdef class ConnectionInfo:
     cdef readonly LoopLocal local
     cdef readonly object state      # a dict that lives as long as the connection; None until asked for
     cdef tuple asgi_ends            # (client, server) of ASGI's scopes; None until asked for
-    cdef double queue_time          # seconds that a request may wait for its turn; 0: it does not wait
     cdef int64_t kept               # bytes that its exchanges keep in buffers
     cdef tuple observers            # told of every exchange on it; None when there are none
 
@@ -114,6 +120,15 @@ cdef class ConnectionInfo:
     cdef int8_t peer_trusted
 
     cdef readonly flag secure
+    cdef uint32_t _queue_time       # microseconds: see below
+
+    # Seconds, of which an hour is the most, that a request may wait for its turn; 0: it does not wait.
+    cdef inline double queue_time(self) noexcept:
+        return self._queue_time / 1e6
+
+    cdef inline int set_queue_time(self, double seconds) noexcept:
+        self._queue_time = <uint32_t>(min(seconds, 3600.0) * 1e6 + 0.5)
+        return 0
 
     # transport.get_extra_info: "peername", "sockname" …; with TLS, "tls" (TLSInfo), "ssl_object", "peercert".
     cdef object extra(self, str name)
@@ -220,7 +235,7 @@ cdef class Exchange:
     # Raw values, offsets into head.arena; in `few_params` unless there are more: see `keep_params`.
     cdef Span* params
     cdef Span few_params[FEW_PARAMS]
-    cdef uint32_t param_count
+    cdef uint8_t param_count
     cdef uint8_t version                # 10, 11, 20 or 30
     cdef flag is_head                   # the answer's body is not sent
     cdef flag wants_websocket           # Upgrade: websocket, or extended CONNECT
@@ -234,7 +249,20 @@ cdef class Exchange:
     cdef flag pipelined                 # more requests, which are answered one after the other, came with it
     cdef flag collecting                # whole body wanted: no pause at BODY_HIGH_WATER
     cdef flag body_paused
-    cdef BodyMode body_mode
+    cdef BodyModeByte body_mode
+
+    # --- what is small of the answer, which is described below: an idle WebSocket has an exchange
+    cdef GoneByte gone
+    cdef OverdueByte overdue
+    cdef flag ended                     # the answer is complete; implies the head is sent
+    cdef flag half_closed               # the peer ended its side behind the request: it may have left, or wait
+    cdef flag finished                  # `finish` was called
+    cdef flag call_stays                # who set `call` cuts it: its handler may outlast the answer
+    cdef uint16_t guards_held           # the first guards of route.guards that are owed a release
+    cdef uint16_t status                # 0 until the head is sent
+    cdef int outcome                    # how the protocol above ended: gRPC status, WebSocket close code; -1 none
+
+    # --- and the large rest of the body
     cdef double began                   # by the loop's clock, as old as its latest sweep
     cdef object body_error              # exception for whoever reads the body, None
     cdef object body_waiter             # future of whoever waits for more of it, None
@@ -252,15 +280,6 @@ cdef class Exchange:
     cdef list more_fields               # of its head, beside those of any ResponseHead: valid (name, value), None
     cdef object drain_waiter            # future of whoever waits until send_data may go on, None
     cdef uint64_t bytes_sent            # body bytes handed to the carrier
-    cdef int status                     # 0 until the head is sent
-    cdef int outcome                    # how the protocol above ended: gRPC status, WebSocket close code; -1 none
-    cdef Gone gone
-    cdef Overdue overdue
-    cdef uint32_t guards_held           # the first guards of route.guards that are owed a release
-    cdef flag ended                     # the answer is complete; implies the head is sent
-    cdef flag half_closed               # the peer ended its side behind the request: it may have left, or wait
-    cdef flag finished                  # `finish` was called
-    cdef flag call_stays                # who set `call` cuts it: its handler may outlast the answer
     cdef Guard gate                     # the listener's guard, while it is owed a release; None
     cdef Guard waits_for                # the guard in whose queue this is; None
     cdef Admitter admitter              # set with it

@@ -38,7 +38,7 @@ cdef class InFlightLimit(Guard):
         if self.active < self.limit and not self.queue:
             self.active += 1
             return ADMITTED
-        if x.connection.queue_time > 0 and x.body_mode != BODY_STREAM and len(self.queue) < self.queue_limit:
+        if x.connection.queue_time() > 0 and x.body_mode != BODY_STREAM and len(self.queue) < self.queue_limit:
             self.queue[x] = None
             x.waits_for = self
             return WAITS

@@ -109,7 +109,7 @@ cdef class AsgiService:
         link.service = self
         link.local = state.local
         link.scope = scope
-        link.queue_time = self.queue_time
+        link.set_queue_time(self.queue_time)
         link.secure = scope.get("scheme") in ("https", "wss")
         link.proxies = self.root_of(scope)
         x.link = link

@@ -1,6 +1,6 @@
 """One connection: its input, its output, its deadlines, and what carries exchanges over it."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastnet_ext.core.buffer cimport Buffer
 from fastnet_ext.core.flag cimport flag
@@ -96,8 +96,8 @@ cdef class Connection(Member):
 
     # --- input that waits, in front of what comes next; the first `carry_used` bytes are done with
     cdef Buffer carry
-    cdef size_t carry_used
-    cdef size_t lingered
+    cdef uint32_t carry_used
+    cdef uint32_t lingered
     cdef flag held_back             # we do not read on since too much is kept in buffers
     cdef flag resume_scheduled
 

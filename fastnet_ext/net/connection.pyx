@@ -9,6 +9,7 @@ The other rooms: transport.pyx is the socket, accepted.pyx what asyncio tells of
 tls_connection.pyx one with TLS in between, deadlines.pyx the limits in time of what runs on one.
 """
 
+cimport cython
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
@@ -32,6 +33,7 @@ from fastnet_ext.net.transport cimport SENT_ALL, SENT_FAILED, SENT_NOTHING, Sent
 cdef object log = logging.getLogger("fastnet.error")
 
 
+@cython.no_gc
 cdef class Carrier:
     cdef int collect(self) except -1:
         return 0
@@ -96,7 +98,7 @@ cdef class Connection(Member):
         self.local = loop_state.local
         self.service = service
         self.proxies = service.proxies
-        self.queue_time = service.queue_time
+        self.set_queue_time(service.queue_time)
         self.observers = service.observers
 
     def __dealloc__(self):

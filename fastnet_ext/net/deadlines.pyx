@@ -21,7 +21,7 @@ cdef int look_at_answer(
     if x.waits_for is None and (not x.started or x.body_mode == BODY_STREAM):
         return 0
     if x.waits_for is not None:
-        seconds = x.connection.queue_time
+        seconds = x.connection.queue_time()
     else:
         seconds = x.route.timeout if x.route.timeout >= 0 else timeout
     if seconds == 0:

@@ -19,6 +19,10 @@ cdef enum BodyFraming:
     FRAMING_TUNNEL      # bytes of another protocol
 
 
+cdef extern from *:
+    ctypedef BodyFraming BodyFramingByte "uint8_t"  # see core/flag.pxd
+
+
 cdef class Http1Carrier(Carrier):
     """Answers leave in the order of the requests, since the next one is read after the one before."""
 
@@ -42,7 +46,7 @@ cdef class Http1Carrier(Carrier):
 cdef class Http1Exchange(Exchange):
     cdef Http1Carrier carrier
     cdef flag keep_alive            # of the request, and still true after the answer's head
-    cdef BodyFraming framing
+    cdef BodyFramingByte framing
     cdef int64_t announced          # bytes that Content-Length promised, -1
     cdef Progress reading           # of its body
 

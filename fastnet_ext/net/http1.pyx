@@ -47,6 +47,7 @@ cdef enum:
 cdef bytes CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
+@cython.no_gc
 @cython.final
 cdef class Http1Carrier(Carrier):
     def __init__(self, Connection connection):

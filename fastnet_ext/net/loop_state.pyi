@@ -6,6 +6,10 @@ from fastnet_ext.exchange.exchange import ConnectionInfo, LoopLocal
 
 class Member(ConnectionInfo): ...
 
+@final
+class ReadBuffer:
+    def lend(self, hint: int) -> memoryview: ...
+
 def accounted_of(connection: Member) -> int: ...
 
 @final

@@ -17,14 +17,17 @@
 /* Seconds by which a transfer may be behind its minimum rate. */
 #define FN_PROGRESS_GRACE 5.0
 
-/* Zeroed: not begun. `lag` is how many seconds the transfer is behind the minimum rate, and negative when
+/* A total that seems to have grown by this much or more since the last look has become smaller by the rest of 2^32. */
+#define FN_PROGRESS_BACK 0xf0000000u
+
+/* Every connection and request has one, which is why it is small. Zeroed: not begun. `lag` is how many seconds the transfer is behind the minimum rate, and negative when
  * it is ahead, by `credit` at most: what was sent quickly earns some time, but not for ever. It outlives the
  * pauses in which we do not wait. */
 typedef struct {
-    int64_t mark; /* bytes at the last look */
-    double silence; /* seconds without a byte */
-    double lag;
-    int waiting; /* at the last look we waited as well */
+    uint32_t mark; /* bytes at the last look, their low half: see FN_PROGRESS_BACK */
+    float silence; /* seconds without a byte */
+    float lag;
+    uint8_t waiting; /* at the last look we waited as well */
 } fn_progress;
 
 typedef enum { FN_PROGRESS_FINE, FN_PROGRESS_SILENT, FN_PROGRESS_SLOW } fn_pace;
@@ -34,19 +37,20 @@ typedef enum { FN_PROGRESS_FINE, FN_PROGRESS_SILENT, FN_PROGRESS_SLOW } fn_pace;
 static inline fn_pace fn_progress_look(
     fn_progress *p, int64_t total, double elapsed, double timeout, double rate, double credit
 ) {
-    int64_t moved = total > p->mark ? total - p->mark : 0;
+    uint32_t moved = (uint32_t)total - p->mark;
+    if (moved >= FN_PROGRESS_BACK) moved = 0;
     if (!p->waiting) {
         p->waiting = 1;
-        p->mark = total;
+        p->mark = (uint32_t)total;
         p->silence = 0;
         return FN_PROGRESS_FINE;
     }
     p->mark += moved;
-    p->silence = moved ? 0 : p->silence + elapsed;
+    p->silence = moved ? 0 : p->silence + (float)elapsed;
     if (p->silence >= timeout) return FN_PROGRESS_SILENT;
     if (rate > 0) {
-        p->lag += elapsed - (double)moved / rate;
-        if (p->lag < -credit) p->lag = -credit;
+        p->lag += (float)(elapsed - (double)moved / rate);
+        if (p->lag < -credit) p->lag = (float)-credit;
         if (p->lag > FN_PROGRESS_GRACE) return FN_PROGRESS_SLOW;
     }
     return FN_PROGRESS_FINE;

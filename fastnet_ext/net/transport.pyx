@@ -35,6 +35,7 @@ cdef extern from "sys/socket.h" nogil:
     ssize_t c_sendmsg "sendmsg" (int fd, const msghdr* message, int flags)
 
 
+@cython.no_gc
 @cython.final
 cdef class Transport:
     def __cinit__(self):

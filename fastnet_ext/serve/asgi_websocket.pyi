@@ -1,10 +1,10 @@
 from collections.abc import Awaitable
 from typing import Any, Self, final
 
-from fastnet_ext.serve.websocket import HandlerRun
+from fastnet_ext.serve.runner import AsyncEndpoint
 
 @final
-class AsgiSocket(HandlerRun):
+class AsgiSocket(AsyncEndpoint):
     def receive(self) -> SocketReceiving: ...
     def send(self, message: dict[str, Any]) -> Awaitable[None]: ...
 

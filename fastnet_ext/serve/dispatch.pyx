@@ -85,8 +85,8 @@ cdef class Dispatcher:
             # What brings nothing to be kept is served: those who keep much go first, see LoopState._relieve.
             x.connection.over_limit(LIMIT_MEMORY, -1, 503)
             why = "the server has too much to keep; try again later"
-        elif 0 < x.connection.queue_time < lag:
-            x.connection.over_limit(LIMIT_LAG, x.connection.queue_time, 503)
+        elif 0 < x.connection.queue_time() < lag:
+            x.connection.over_limit(LIMIT_LAG, x.connection.queue_time(), 503)
             why = "the server is behind; try again later"
         else:
             return 0
@@ -150,7 +150,7 @@ cdef class Dispatcher:
         return 0
 
     cdef int shed(self, Exchange x) except -1:
-        x.connection.over_limit(LIMIT_QUEUE_TIME, x.connection.queue_time, 503)
+        x.connection.over_limit(LIMIT_QUEUE_TIME, x.connection.queue_time(), 503)
         return self.refuse(x, Overloaded())
 
     cdef int expire(self, Exchange x, double seconds, double now, double grace) except -1:

@@ -60,6 +60,9 @@ cdef class Runner:
     cdef flag cancel_requested
     cdef public object _asyncio_future_blocking
 
+    # What the coroutine waits for has come: step it in place of the Task, which waits for the same. Whether it waits
+    # for that again; otherwise the Task has to be woken, and goes on from where this left the runner.
+    cdef bint resume(self, object waited_for) except -1
     cdef Step _step(self) except STEP_RAISED
     cdef Step _outcome(self, object value, object error) except STEP_RAISED
     cdef object _settle(self, Step step)
@@ -102,6 +105,10 @@ cdef object context_on(LoopLocal local)
 
 # A copy of the current context that knows its request: for what runs in another thread or outlives this step.
 cdef object context_for(Exchange x)
+
+# The runner whose Task is woken by `wakeup`, in the middle of a job; None when something else is. `known`: the answer
+# of last time, which is most likely right.
+cdef Runner runner_behind(object wakeup, Runner known)
 
 # Whether `coroutine` is a runner of `pool` in the middle of a job.
 cdef bint is_at_work(object coroutine, RunnerPool pool) except -1

@@ -34,6 +34,8 @@ cdef extern from "Python.h":
     PySendResult PyIter_Send(object iterator, object value, PyObject** result) noexcept
     int PyContext_Enter(object context) except -1
     int PyContext_Exit(object context) except -1
+    bint PyCFunction_Check(object of) noexcept
+    PyObject* PyCFunction_GET_SELF(object function) noexcept
 
 
 # Runners kept parked while handlers suspend, so that the next requests still start at once.
@@ -41,6 +43,9 @@ cdef int READY = 8
 
 # One name for all, since each of asyncio's own is a string that lives as long as its Task.
 cdef str TASK_NAME = "fastnet handler"
+
+# What a coroutine waits for that yields nothing, as asyncio.sleep(0) does: the next turn of the loop.
+cdef object A_TURN = object()
 
 # In C in CPython's asyncio; what its Tasks and eager Tasks call themselves.
 cdef object enter_task = asyncio.tasks._enter_task
@@ -97,12 +102,12 @@ cdef class Runner:
     def __next__(self):
         cdef object yielded = self.yielded
         if yielded is not None:
-            # The first step was made in place: the Task takes over with what it waits for.
+            # A step was made in place: the Task takes over with what it waits for.
             self.yielded = None
-            return yielded
+            return None if yielded is A_TURN else yielded
         if self.coroutine is None:
             # The first turn of a runner made in advance, or the end of one that is used up.
-            if self.wakeup is None:
+            if self.wakeup is None and not self.retired:
                 self.pool.starting -= 1
             return self._settle(STEP_OVER if self.retired or self.pool.closed else STEP_IDLE)
         return self._settle(self._step())
@@ -143,7 +148,7 @@ cdef class Runner:
         cdef object result = self.yielded
         if step == STEP_WAITS:
             self.yielded = None
-            return result
+            return None if result is A_TURN else result
         if step == STEP_IDLE:
             if DEBUG:
                 # What is parked holds nothing of its last job.
@@ -186,12 +191,31 @@ cdef class Runner:
         result = <object>raw
         Py_DECREF(result)
         if status == PYGEN_NEXT:
-            self.yielded = result
+            self.yielded = A_TURN if result is None else result
             if not self.suspended:
                 self.suspended = True
                 self.pool.replenish(READY)
             return STEP_WAITS
         return self._outcome(result, None)
+
+    cdef bint resume(self, object waited_for) except -1:
+        cdef LoopLocal local = self.pool.local
+        cdef object task = self.task
+        cdef object context = self.context
+        cdef Step step
+        # As the Task's own step would: it is current, its context is entered.
+        enter_task(local.loop, task)
+        PyContext_Enter(context)
+        try:
+            step = self._step()
+        finally:
+            PyContext_Exit(context)
+            leave_task(local.loop, task)
+        if step == STEP_WAITS and self.yielded is waited_for:
+            self.yielded = None
+            return True
+        self.retired = step != STEP_WAITS
+        return False
 
     cdef Step _outcome(self, object value, object error) except STEP_RAISED:
         """The coroutine is done: go on with another one, or say what becomes of the runner."""
@@ -459,6 +483,17 @@ cdef Exchange current_exchange(LoopLocal local):
         if isinstance(coroutine, Runner):
             x = (<Runner>coroutine).exchange
     return x
+
+
+cdef Runner runner_behind(object wakeup, Runner known):
+    cdef object task, coroutine
+    if not PyCFunction_Check(wakeup) or PyCFunction_GET_SELF(wakeup) is NULL:
+        return None     # of a Task in Python
+    task = <object>PyCFunction_GET_SELF(wakeup)
+    if known is None or known.task is not task:
+        coroutine = task.get_coro() if isinstance(task, asyncio.Task) else None
+        known = <Runner>coroutine if isinstance(coroutine, Runner) else None
+    return known if known is not None and known.coroutine is not None else None
 
 
 cdef bint is_at_work(object coroutine, RunnerPool pool) except -1:

@@ -5,7 +5,7 @@ cimport cython
 
 import asyncio
 
-from fastnet_ext.serve.runner cimport RunnerPool
+from fastnet_ext.serve.runner cimport Runner, RunnerPool, runner_behind
 
 
 cdef extern from "Python.h":
@@ -32,17 +32,26 @@ cdef object done_future():
 cdef object DONE = done_future()
 
 
+cdef int wake_task(object wakeup, object outcome, object context) except -1:
+    PyContext_Enter(context)
+    try:
+        wakeup(outcome)
+    finally:
+        PyContext_Exit(context)
+    return 0
+
+
+@cython.no_gc
 @cython.final
 cdef class Waiter:
     """Made by the engine for whoever waits for a peer; handlers never see one."""
 
     def __init__(self, RunnerPool pool not None):
         self.pool = pool
-        self._asyncio_future_blocking = False
 
     cdef Waiter wait(self):
         self.cancel_requested = False
-        self._asyncio_future_blocking = True
+        self.blocking = True
         return self
 
     cdef int wake(self, bint direct) except -1:
@@ -58,12 +67,39 @@ cdef class Waiter:
             return 0
         # Now a task is current: nothing may be stepped from within its step.
         pool.in_batch = False
-        PyContext_Enter(context)
         try:
-            wakeup(outcome)
+            if outcome is DONE:
+                self.runner = runner_behind(wakeup, self.runner)
+                if self.runner is not None:
+                    return self._resume(self.runner, wakeup, context)
+            wake_task(wakeup, outcome, context)
         finally:
-            PyContext_Exit(context)
             pool.in_batch = True
+        return 0
+
+    cdef int _resume(self, Runner runner, object wakeup, object context) except -1:
+        """Step the runner: a Task whose coroutine only waits for this again need not know, which is most of its cost."""
+        cdef object task = runner.task
+        cdef bint again
+        self.stepping = True
+        try:
+            again = runner.resume(self)
+        finally:
+            self.stepping = False
+        if again:
+            self.blocking = False
+            self.wakeup = wakeup
+            self.context = context
+        else:
+            wake_task(wakeup, DONE, context)
+        if self.cancelled_within:
+            self.cancelled_within = False
+            if again:
+                self.cancel()
+            else:
+                # It counts as one request for asyncio.timeout and TaskGroup.
+                task.uncancel()
+                task.cancel()
         return 0
 
     cdef int abandon(self) except -1:
@@ -71,6 +107,14 @@ cdef class Waiter:
         return 0
 
     # --- the future protocol, for the Task; what each wait calls is bound as cheaply as possible
+
+    @property
+    def _asyncio_future_blocking(self):
+        return self.blocking
+
+    @_asyncio_future_blocking.setter
+    def _asyncio_future_blocking(self, bint blocking):
+        self.blocking = blocking
 
     def get_loop(self):
         return self.pool.local.loop
@@ -98,6 +142,9 @@ cdef class Waiter:
 
     def cancel(self, msg=None):
         """``Task.cancel()`` reached a waiting Task: step it with CancelledError."""
+        if self.stepping:
+            self.cancelled_within = True
+            return True
         if self.wakeup is None:
             return False
         self.cancel_requested = True

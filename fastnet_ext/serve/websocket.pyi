@@ -3,7 +3,6 @@ from typing import Any, Generic, Self, final, overload
 
 from typing_extensions import TypeVar
 
-from fastnet_ext.exchange.exchange import Endpoint
 from fastnet_ext.exchange.query import QueryParams
 from fastnet_ext.exchange.rate_limit import RateLimitGuard
 from fastnet_ext.exchange.request import Call
@@ -22,7 +21,7 @@ T = TypeVar("T")
 In = TypeVar("In", default=str | bytes)
 Out = TypeVar("Out", default=str | bytes | bytearray | memoryview)
 
-class WebSocketEndpoint(Endpoint):
+class WebSocketEndpoint(AsyncEndpoint):
     plan: CallPlan | None
     origins: frozenset[str] | None
     subprotocols: tuple[str, ...]
@@ -44,8 +43,6 @@ class WebSocketEndpoint(Endpoint):
         message_rate: RateLimitGuard | None = None,
         warning: str | bytes | None = None,
     ) -> None: ...
-
-class HandlerRun(AsyncEndpoint): ...
 
 @final
 class Messages:

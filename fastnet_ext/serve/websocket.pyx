@@ -301,6 +301,7 @@ cdef str brief(str text):
 
 # --- what a handler waits on
 
+@cython.no_gc
 @cython.final
 cdef class Messages:
     """What ``async for`` takes messages from. It awaits it again and again, so that a message costs no object."""

@@ -3,7 +3,7 @@ from typing import Any, Self, final
 
 from fastnet_ext.serve.http import HttpEndpoint
 from fastnet_ext.serve.plan import CallPlan
-from fastnet_ext.serve.websocket import HandlerRun, WebSocketEndpoint
+from fastnet_ext.serve.websocket import WebSocketEndpoint
 from fastnet_ext.serve.websocket_driver import Sink
 
 __all__ = ["CallbackEndpoint"]
@@ -20,9 +20,6 @@ class CallbackEndpoint(WebSocketEndpoint):
         on_close: Callable[[Any, int, str], Any] | None = None,
         **options: Any,
     ) -> None: ...
-
-@final
-class CallbackRun(HandlerRun): ...
 
 @final
 class Callbacks(Sink): ...

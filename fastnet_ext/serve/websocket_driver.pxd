@@ -80,8 +80,8 @@ cdef class WebSocketDriver(Responder):
 
     # --- signs of life. `silent` seconds without a byte of the peer, as far as sweeps have seen, since it was heard
     # or pinged last; `misses` pings of ours in a row without one.
-    cdef double silent
-    cdef double ping_interval   # 0: no pings; below 0: the listener's
+    cdef float silent
+    cdef float ping_interval    # 0: no pings; below 0: the listener's
     cdef list pings             # the handler's that are not answered, oldest first; None
 
     # --- its life. `close_code` is 0 while open; then it and the reason are of the first Close, or 1006.
@@ -106,6 +106,11 @@ cdef class WebSocketDriver(Responder):
     cdef flag peer_left         # the peer closed or vanished before we closed
     cdef flag handler_done
     cdef flag patient           # the handler is told that the peer left, and never cancelled for it
+    # Of a FrameDriver.
+    cdef flag input_ended
+    cdef flag resume_scheduled
+    cdef flag throttled         # the peer pings us while `congested`: no input until it takes output, since nobody
+                                # waits for room for a Pong
 
     # --- what brings the messages implements these
     # Sending, once accepted. Each raises WebSocketDisconnect when the connection is closed; what is

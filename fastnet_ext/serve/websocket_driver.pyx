@@ -59,6 +59,7 @@ cdef class SharedMessage:
         return self._frame
 
 
+@cython.no_gc
 cdef class WebSocketDriver(Responder):
     def __cinit__(self):
         self.close_reason = ""

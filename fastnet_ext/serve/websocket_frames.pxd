@@ -26,10 +26,6 @@ cdef class FrameDriver(WebSocketDriver):
     # --- input. `carry` holds bytes that came after the queue was full (or before the hand-shake was
     # answered, over HTTP/2); they are read, and `input_ended` acted on, when there is room again.
     cdef Buffer carry
-    cdef flag input_ended
-    cdef flag resume_scheduled
-    # The peer pings us while `congested`: no input until it takes output, since nobody waits for room for a Pong.
-    cdef flag throttled
 
     # The answer to the hand-shake will agree on permessage-deflate.
     cdef int use_deflate(self, Exchange x, DeflateAgreement agreement) except -1

@@ -35,6 +35,7 @@ cdef FrameDriver new_frame_driver(Exchange x, Limits limits):
     return driver
 
 
+@cython.no_gc
 @cython.final
 cdef class FrameDriver(WebSocketDriver):
     def __cinit__(self):

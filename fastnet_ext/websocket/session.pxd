@@ -82,10 +82,9 @@ cdef class Session:
     cdef Deflate deflate
 
     # The frame being read. A header in pieces waits in `header`; `fault` says what is wrong with the last one
-    # by itself. With `in_frame`, `frame` is the header of the frame being read, `left` the payload bytes still
+    # by itself. With `in_frame`, `frame` is the header of the frame being read, frame.size the payload bytes still
     # to come and frame.key the key turned to the next of them.
     cdef Frame frame
-    cdef uint64_t left
     # CONTROL_MAX bytes for a control frame's payload that comes in pieces, NULL until one does; those in one piece stay
     # where they arrived.
     cdef char* control_bytes

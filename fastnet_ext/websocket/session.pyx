@@ -120,7 +120,6 @@ cdef class Session:
         if DEBUG:
             invariant(consumed[0] <= size)
             invariant(self.assembled.size <= self.limits.message)
-            invariant(not self.in_frame or self.left <= self.frame.size)
             invariant(event != Event.MESSAGE or self.payload_size <= self.limits.message)
             invariant(not self.compressed or self.deflate is not None)
         return event
@@ -215,7 +214,6 @@ cdef class Session:
             if self.fragments > self.limits.fragments:
                 return self._fail(out, POLICY_VIOLATION, b"too many fragments")
         self.in_frame = True
-        self.left = self.frame.size
         self.control_have = 0
         return Event.NEED_DATA
 
@@ -226,11 +224,11 @@ cdef class Session:
         cdef bint last
         cdef Event failure
         self.still_masked = False
-        if take > self.left:
-            take = <size_t>self.left
+        if take > self.frame.size:
+            take = <size_t>self.frame.size
         consumed[0] += take
-        self.left -= take
-        last = self.left == 0 and self.frame.fin
+        self.frame.size -= take
+        last = self.frame.size == 0 and self.frame.fin
         if self.compressed:
             failure = self._take_compressed(out, p, take, last)
             if failure != Event.NEED_DATA:
@@ -256,7 +254,7 @@ cdef class Session:
             self.utf8 = utf8_check(part, take, self.utf8)
             if self.utf8 == UTF8_REJECT:
                 return self._fail(out, INVALID_PAYLOAD, b"text is not valid UTF-8")
-        if self.left:
+        if self.frame.size:
             return Event.NEED_DATA
         self.in_frame = False
         if not self.frame.fin:
@@ -311,7 +309,7 @@ cdef class Session:
 
     cdef int _collect(self, const char* data, size_t size) except -1:
         """Append payload of the current frame to what is collected, unmasked."""
-        cdef uint64_t room = self.left + size
+        cdef uint64_t room = self.frame.size + size
         if buffer_reserve(&self.assembled, size if room > KEPT_CAPACITY else <size_t>room) < 0:
             raise MemoryError()
         if self.frame.masked:
@@ -343,12 +341,13 @@ cdef class Session:
     cdef Event _take_control(self, Buffer* out, char* data, size_t size, size_t* consumed) except RAISED:
         cdef char* p = data + consumed[0]
         cdef size_t take = size - consumed[0]
-        if take > self.left:
-            take = <size_t>self.left
+        cdef size_t whole = self.control_have + <size_t>self.frame.size
+        if take > self.frame.size:
+            take = <size_t>self.frame.size
         consumed[0] += take
-        self.left -= take
-        self.payload_size = <size_t>self.frame.size
-        if take == self.frame.size:
+        self.frame.size -= take
+        self.payload_size = whole
+        if take == whole:
             if self.frame.masked:
                 mask_in_place(p, take, self.frame.key)
             self.payload = p
@@ -361,7 +360,7 @@ cdef class Session:
             self.frame.key = mask_rotate(self.frame.key, take)
             self.control_have += <uint8_t>take
             self.payload = self.control_bytes
-        if self.left:
+        if self.frame.size:
             return Event.NEED_DATA
         self.in_frame = False
         if self.frame.opcode == OPCODE_PONG:

@@ -54,6 +54,22 @@ def test_the_current_task_is_a_real_one(app: App) -> None:
     assert len(set(map(id, waited))) == 3
 
 
+def test_a_turn_of_the_loop_in_the_first_step(app: App) -> None:
+    order: list[str] = []
+
+    @app.get("/")
+    async def turns() -> str:
+        asyncio.get_running_loop().call_soon(order.append, "others")
+        await asyncio.sleep(0)
+        order.append("handler")
+        return "ok"
+
+    with live(app) as server, server.peer() as peer:
+        for _ in range(3):
+            assert text(peer) == "ok"
+    assert order == ["others", "handler"] * 3
+
+
 def test_two_handlers_at_once_have_two_tasks(app: App) -> None:
     tasks: set[int] = set()
     both = asyncio.Event()
