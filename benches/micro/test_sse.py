@@ -41,11 +41,7 @@ def test_parse_httpx_sse(benchmark: Any) -> None:
     benchmark.extra_info["items"] = BATCH
 
     def read() -> int:
-        events = []
-        for line in lines:
-            if (event := decoder.decode(line)) is not None:
-                events.append(event)
-        return len(events)
+        return len([event for line in lines if (event := decoder.decode(line)) is not None])
 
     assert benchmark(read) == BATCH
 

@@ -10,7 +10,7 @@ cdef dict describe(Exchange x, double now):
     return {
         "method": x.head.text(x.head.method_name),
         "path": x.path_text(),
-        "query": x.head.at(x.query)[:x.query.size].decode("latin-1"),
+        "query": x.head.at(x.query())[:x.query_size].decode("latin-1"),
         "route": "" if route is None else route.path,
         "handler": None if route is None else route.handler,
         "request_id": request_id(x),

@@ -13,7 +13,7 @@ calls `ready`; the endpoint starts, answers through `respond` or `send_head`, `s
 """
 
 from cpython.object cimport PyObject
-from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport UINT32_MAX, int8_t, int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from fastnet_ext.compression.codecs cimport Decompressor
 from fastnet_ext.core.buffer cimport Buffer
@@ -229,12 +229,12 @@ cdef class Exchange:
     cdef ConnectionInfo connection
     cdef HeaderBlock head
     cdef Span path                      # the target's path, still percent-encoded
-    cdef Span query                     # without the question mark
     cdef int64_t content_length         # -1 unknown
     cdef Route route
     # Raw values, offsets into head.arena; in `few_params` unless there are more: see `keep_params`.
     cdef Span* params
     cdef Span few_params[FEW_PARAMS]
+    cdef uint32_t query_size            # see `query`
     cdef uint8_t param_count
     cdef uint8_t version                # 10, 11, 20 or 30
     cdef flag is_head                   # the answer's body is not sent
@@ -260,7 +260,8 @@ cdef class Exchange:
     cdef flag call_stays                # who set `call` cuts it: its handler may outlast the answer
     cdef uint16_t guards_held           # the first guards of route.guards that are owed a release
     cdef uint16_t status                # 0 until the head is sent
-    cdef int outcome                    # how the protocol above ended: gRPC status, WebSocket close code; -1 none
+    cdef int16_t outcome                # how the protocol above ended: gRPC status, WebSocket close code; -1 none
+    cdef uint32_t held                  # bytes that the responder keeps: see `hold`
 
     # --- and the large rest of the body
     cdef double began                   # by the loop's clock, as old as its latest sweep
@@ -285,7 +286,6 @@ cdef class Exchange:
     cdef Admitter admitter              # set with it
     cdef double deadline                # of the handler, or of the wait; 0 until a sweep has seen it
     cdef object task                    # what runs the handler, once it has really waited; None
-    cdef int64_t held                   # bytes that the responder keeps: see `hold`
     cdef object refusal                 # what a guard answers with: an exception
     cdef tuple observers
     cdef double observed_at             # seconds, by the clock of the observer that set it
@@ -324,12 +324,20 @@ cdef class Exchange:
     cdef int writable(self) except -1
     # The answer is complete or given up: releases guards, tells observers, drops references.
     cdef int finish(self) except -1
-    # The responder keeps `size` bytes of input.
+    # The responder keeps `size` bytes of input, of which no more than 4 GiB are counted.
     cdef inline int hold(self, int64_t size) noexcept:
         if not self.finished:
+            size = min(size, <int64_t>UINT32_MAX)
             self.connection.kept += size - self.held
-            self.held = size
+            self.held = <uint32_t>size
         return 0
+
+    # The end of the target, without the question mark.
+    cdef inline Span query(self) noexcept:
+        cdef Span span = self.head.target
+        span.offset += span.size - self.query_size
+        span.size = self.query_size
+        return span
 
     # Before any of it is fed: decompress a body that has a Content-Encoding, or fail it when that is none of ours.
     cdef int decode_body(self) except -1

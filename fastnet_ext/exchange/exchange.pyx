@@ -182,7 +182,7 @@ cdef class Exchange:
         self.outcome = -1
         self.params = self.few_params
         self.param_count = 0
-        self.path = self.query = Span(0, 0)
+        self.path = Span(0, 0)
         born(LIVE_EXCHANGE)
 
     def __dealloc__(self):

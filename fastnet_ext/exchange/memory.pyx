@@ -57,8 +57,7 @@ cdef class MemoryExchange(Exchange):
         mark = <const char*>memchr(head.at(head.target), b"?", head.target.size)
         if mark is not NULL:
             self.path.size = <uint32_t>(mark - head.at(head.target))
-            self.query.offset = self.path.offset + self.path.size + 1
-            self.query.size = head.target.size - self.path.size - 1
+            self.query_size = head.target.size - self.path.size - 1
         for i, value in enumerate(params):
             raw = value.encode("utf-8") if isinstance(value, str) else value
             head.store(PyBytes_AS_STRING(raw), <uint32_t>len(raw), &span)

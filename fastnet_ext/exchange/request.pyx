@@ -302,20 +302,20 @@ cdef class Request(Call):
         target = self.head.raw(self.x.path).decode("latin-1")
         if target.startswith("/"):
             target = self.root_path + target
-        if self.x.query.size:
-            target += "?" + self.head.raw(self.x.query).decode("latin-1")
+        if self.x.query_size:
+            target += "?" + self.head.raw(self.x.query()).decode("latin-1")
         return f"{self.scheme}://{self.host}{target}"
 
     @property
     def query_string(self):
         """The query as bytes, as it came, without the question mark."""
-        return self.head.raw(self.x.query)
+        return self.head.raw(self.x.query())
 
     @property
     def query_params(self):
         """The decoded query, ``QueryParams``."""
         if self._query is None:
-            self._query = query_params(self.head.at(self.x.query), self.x.query.size)
+            self._query = query_params(self.head.at(self.x.query()), self.x.query_size)
         return self._query
 
     @property

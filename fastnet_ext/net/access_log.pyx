@@ -299,7 +299,7 @@ cdef class AccessLog(Observer):
         cdef Span target = path_of(x)
         cdef size_t method = at_most(head.method_name.size, MAX_FIELD)
         cdef size_t path = at_most(target.size, MAX_TARGET)
-        cdef size_t query = at_most(x.query.size, MAX_TARGET)
+        cdef size_t query = at_most(x.query_size, MAX_TARGET)
         cdef int status = status_of(x)
         cdef char* out = sink.reserve(LINE_ROOM + len(client) + (method + path + query) * ESCAPED_MAX)
         out = put(sink.write_time(out, now), b" ")
@@ -307,7 +307,7 @@ cdef class AccessLog(Observer):
         out = put(put_method(out, head, method, False), b" ")
         out = escape(out, head.at(target), path, False)
         if query:
-            out = self.mask.write(put(out, b"?"), head.at(x.query), query, False)
+            out = self.mask.write(put(out, b"?"), head.at(x.query()), query, False)
         out = put(put(put(out, b" "), protocol_of(x)), b'" ')
         if status:
             out += store_decimal(out, status)
@@ -333,7 +333,7 @@ cdef class AccessLog(Observer):
         cdef const Field* referer = head.find(HEADER_REFERER)
         cdef size_t method = at_most(head.method_name.size, MAX_FIELD)
         cdef size_t path = at_most(target.size, MAX_TARGET)
-        cdef size_t query = at_most(x.query.size, MAX_TARGET)
+        cdef size_t query = at_most(x.query_size, MAX_TARGET)
         cdef size_t agent_size = at_most(agent.value.size, MAX_FIELD) if agent != NULL else 0
         cdef size_t referer_size = at_most(referer.value.size, MAX_TARGET) if referer != NULL else 0
         cdef const char* route = NULL
@@ -351,7 +351,7 @@ cdef class AccessLog(Observer):
         out = put_method(put(out, b'","method":"'), head, method, True)
         out = escape(put(out, b'","path":"'), head.at(target), path, True)
         if query:
-            out = self.mask.write(put(out, b'","query":"'), head.at(x.query), query, True)
+            out = self.mask.write(put(out, b'","query":"'), head.at(x.query()), query, True)
         if route != NULL:
             out = escape(put(out, b'","route":"'), route, route_size, True)
         out = put(put(put(out, b'","protocol":"'), protocol_of(x)), b'","status":')

@@ -98,9 +98,7 @@ cdef int _read_target(Exchange x, HeaderBlock head, bytes path, bytes query) exc
     head.store(PyBytes_AS_STRING(target), <uint32_t>PyBytes_GET_SIZE(target), &head.target)
     x.path.offset = head.target.offset
     x.path.size = <uint32_t>PyBytes_GET_SIZE(path)
-    if query:
-        x.query.offset = x.path.offset + x.path.size + 1
-        x.query.size = <uint32_t>PyBytes_GET_SIZE(query)
+    x.query_size = <uint32_t>PyBytes_GET_SIZE(query)
     return 0
 
 

@@ -11,8 +11,7 @@ cdef inline int split_query(Exchange x) noexcept:
     cdef const char* target = x.head.arena + x.path.offset
     cdef const char* mark = <const char*>memchr(target, b"?", x.path.size)
     if mark is not NULL:
-        x.query.offset = x.path.offset + <uint32_t>(mark - target) + 1
-        x.query.size = x.path.size - <uint32_t>(mark - target) - 1
+        x.query_size = x.path.size - <uint32_t>(mark - target) - 1
         x.path.size = <uint32_t>(mark - target)
     return 0
 

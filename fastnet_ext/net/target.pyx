@@ -25,8 +25,7 @@ cdef int add_empty_path(Exchange x) noexcept:
     cdef const char* start = head.arena + head.target.offset
     cdef const char* slash = <const char*>memchr(start, b"/", head.target.size)
     if x.path.size:
-        x.query.offset = x.path.offset + 1
-        x.query.size = x.path.size - 1
+        x.query_size = x.path.size - 1      # it begins with the question mark
     if slash is not NULL:
         x.path.offset = <uint32_t>(slash - head.arena)
         x.path.size = 1

@@ -90,7 +90,7 @@ cdef int fill(dict scope, AsgiApplication of, Exchange x, dict extensions) excep
     scope["http_version"] = "1.1" if x.version == 11 else "2" if x.version == 20 else "1.0"
     scope["path"] = path
     scope["raw_path"] = raw_path
-    scope["query_string"] = head.raw(x.query)
+    scope["query_string"] = head.raw(x.query())
     scope["root_path"] = root
     scope["headers"] = header_list(head, x.version)
     scope["state"] = PyDict_Copy(of.state)

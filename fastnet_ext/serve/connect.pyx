@@ -234,7 +234,7 @@ cdef bint is_connect_get(Exchange x) except -1:
     cdef bytes query
     if x.head.method != METHOD_GET:
         return False
-    query = x.head.arena[x.query.offset:x.query.offset + x.query.size]
+    query = x.head.at(x.query())[:x.query_size]
     return query.startswith(b"message=") or b"&message=" in query
 
 
@@ -249,7 +249,7 @@ cdef int start_connect(
     encoder.fields = fields
     if found == ConnectFormat.CONNECT_NONE:
         try:
-            request = read_get(x.head.arena + x.query.offset, x.query.size)
+            request = read_get(x.head.at(x.query()), x.query_size)
             if request.encoding not in ("proto", "json") or (request.encoding == "json" and transcoder is None):
                 reason = f"messages are encoded as proto{'' if transcoder is None else ' or json'}, not {request.encoding}"
         except ValueError as error:

@@ -221,8 +221,8 @@ cdef class QueryArgument(TextArgument):
         self.form = FORM_QUERY
 
     cdef object fetch(self, Exchange x):
-        cdef const char* p = x.head.at(x.query)
-        cdef const char* end = p + x.query.size
+        cdef const char* p = x.head.at(x.query())
+        cdef const char* end = p + x.query_size
         cdef const char* name = PyBytes_AS_STRING(self.wire_name)
         cdef Py_ssize_t name_size = PyBytes_GET_SIZE(self.wire_name)
         cdef const char* value = NULL

@@ -64,7 +64,6 @@ cdef class WebSocket(Call):
     cdef WebSocketDriver driver
     cdef readonly str subprotocol       # the one agreed on, None before and without
     cdef QueryParams _query
-    cdef dict _cookies
 
     # Before a first wait for a message: the hand-shake is answered, and nobody else receives.
     cdef int _begin_receiving(self) except -1

@@ -684,9 +684,7 @@ cdef class WebSocket(Call):
     @property
     def cookies(self):
         """The cookies by name. What does not read as a cookie is left out."""
-        if self._cookies is None:
-            self._cookies = Request(self.x).cookies
-        return self._cookies
+        return Request(self.x).cookies
 
 
 cdef list handshake_fields(headers):

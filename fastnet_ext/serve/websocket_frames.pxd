@@ -25,11 +25,13 @@ cdef class FrameDriver(WebSocketDriver):
 
     # --- input. `carry` holds bytes that came after the queue was full (or before the hand-shake was
     # answered, over HTTP/2); they are read, and `input_ended` acted on, when there is room again.
-    cdef Buffer carry
+    cdef bytearray carry            # None: nothing
 
     # The answer to the hand-shake will agree on permessage-deflate.
     cdef int use_deflate(self, Exchange x, DeflateAgreement agreement) except -1
 
+    cdef Py_ssize_t _carried(self) noexcept
+    cdef int _carry(self, const char* data, Py_ssize_t size) except -1
     cdef Py_ssize_t _read(self, Exchange x, char* data, size_t size, bint direct) except -1
     cdef int _note_limit(self, Exchange x) except -1
     cdef int _message(self, Exchange x, bint direct) except -1

@@ -2,11 +2,15 @@
 """Drives one WebSocket connection over a tunnel: the carrier's bytes through the machine to the handler and back."""
 
 cimport cython
+from cpython.bytearray cimport (
+    PyByteArray_AS_STRING, PyByteArray_FromStringAndSize, PyByteArray_GET_SIZE, PyByteArray_Resize,
+)
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
 from libc.stdint cimport int64_t, uint16_t
+from libc.string cimport memcpy
 
-from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_consume, buffer_free, buffer_init
+from fastnet_ext.core.buffer cimport Buffer, buffer_append, buffer_free, buffer_init
 from fastnet_ext.exchange.exchange cimport Exchange, LoopLocal
 from fastnet_ext.exchange.limits cimport CUT_RESET, CUT_STREAM, LIMIT_FRAGMENTS, LIMIT_HEARTBEAT, LIMIT_MESSAGE
 from fastnet_ext.serve.waiter cimport Waiter
@@ -40,11 +44,9 @@ cdef FrameDriver new_frame_driver(Exchange x, Limits limits):
 cdef class FrameDriver(WebSocketDriver):
     def __cinit__(self):
         buffer_init(&self.out)
-        buffer_init(&self.carry)
 
     def __dealloc__(self):
         buffer_free(&self.out)
-        buffer_free(&self.carry)
 
     # --- what the carrier tells
 
@@ -53,11 +55,10 @@ cdef class FrameDriver(WebSocketDriver):
         self.heard = True
         if not self.accepted and x.version < 20:
             return 0
-        if self.accepted and self.carry.size == 0:
+        if self.accepted and self.carry is None:
             used = self._read(x, data, size, True)
         if used < size:
-            if buffer_append(&self.carry, data + used, size - used) < 0:
-                raise MemoryError()
+            self._carry(data + used, size - used)
         self._note_held(x)
         return self._balance_input(x)
 
@@ -66,14 +67,14 @@ cdef class FrameDriver(WebSocketDriver):
         cdef FrameDriver alive = self
         if not self.accepted and x.version < 20:
             return 0    # of the request, whose connection goes on
-        if self.carry.size or not self.accepted:
+        if self.carry is not None or not self.accepted:
             self.input_ended = True
             return 0
         return alive._input_over(x)
 
     cdef int on_gone(self, Exchange x, int why) except -1:
         self.session.receive_end()
-        buffer_free(&self.carry)
+        self.carry = None
         return WebSocketDriver.on_gone(self, x, why)
 
     cdef int on_writable(self, Exchange x) except -1:
@@ -113,7 +114,7 @@ cdef class FrameDriver(WebSocketDriver):
 
     cdef int opened(self, Exchange x) except -1:
         WebSocketDriver.opened(self, x)
-        if self.carry.size or self.input_ended:
+        if self.carry is not None or self.input_ended:
             self._schedule_resume(x)
         return 0
 
@@ -175,15 +176,29 @@ cdef class FrameDriver(WebSocketDriver):
         message = self.session.message()
         return self._push(x, message, len(message), direct)
 
+    cdef Py_ssize_t _carried(self) noexcept:
+        return PyByteArray_GET_SIZE(self.carry) if self.carry is not None else 0
+
+    cdef int _carry(self, const char* data, Py_ssize_t size) except -1:
+        cdef Py_ssize_t before = self._carried()
+        if self.carry is None:
+            self.carry = PyByteArray_FromStringAndSize(data, size)
+        else:
+            PyByteArray_Resize(self.carry, before + size)
+            memcpy(PyByteArray_AS_STRING(self.carry) + before, data, <size_t>size)
+        return 0
+
     cdef int _note_held(self, Exchange x) except -1:
-        return x.hold(<int64_t>(self.held + self.carry.size + self.session.held() + self.out.size + self.backlog))
+        return x.hold(
+            <int64_t>(self.held + <size_t>self._carried() + self.session.held() + self.out.size + self.backlog)
+        )
 
     cdef int _balance_input(self, Exchange x) except -1:
         """Also of the carry, which goes on before the carrier does."""
         if x.ended or x.gone:
-            buffer_free(&self.carry)
+            self.carry = None
             return 0
-        if self.carry.size or not self._has_room():
+        if self.carry is not None or not self._has_room():
             if not self.paused:
                 self.paused = x.body_paused = True
                 x.pause_body()
@@ -191,7 +206,7 @@ cdef class FrameDriver(WebSocketDriver):
             return 0
         if not self._is_low():
             return 0
-        if self.carry.size or self.input_ended:
+        if self.carry is not None or self.input_ended:
             return self._schedule_resume(x)
         self.paused = x.body_paused = False
         return x.resume_body()
@@ -203,17 +218,20 @@ cdef class FrameDriver(WebSocketDriver):
         return 0
 
     def _resume(self, Exchange x):
+        cdef bytearray carry = self.carry   # which is dropped when everything ends meanwhile
         cdef Py_ssize_t used
         self.resume_scheduled = False
         if x.ended or x.gone:
             return
-        used = self._read(x, self.carry.data, self.carry.size, False)
-        buffer_consume(&self.carry, used)
-        if self.carry.size == 0:
-            buffer_free(&self.carry)
-            if self.input_ended and not x.ended:
-                self._input_over(x)
-                return
+        if carry is not None:
+            used = self._read(x, PyByteArray_AS_STRING(carry), PyByteArray_GET_SIZE(carry), False)
+            if used < PyByteArray_GET_SIZE(carry):
+                del carry[:used]
+            else:
+                self.carry = None
+        if self.carry is None and self.input_ended and not x.ended:
+            self._input_over(x)
+            return
         self._balance_input(x)
 
     # --- sending

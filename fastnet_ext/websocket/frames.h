@@ -33,6 +33,9 @@ typedef struct {
     uint8_t masked; /* 0 or 1 */
 } fn_ws_frame;
 
+/* A session keeps the pieces of a header where the frame that it will be is going to stand. */
+_Static_assert(sizeof(fn_ws_frame) >= FN_WS_HEADER_MAX, "a header does not fit its frame");
+
 /* What can be wrong with a header by itself. */
 typedef enum {
     FN_WS_OK = 0,

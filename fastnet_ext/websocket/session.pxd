@@ -22,7 +22,7 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from fastnet_ext.core.buffer cimport Buffer
 from fastnet_ext.core.flag cimport flag
 from fastnet_ext.websocket.deflate cimport Deflate
-from fastnet_ext.websocket.frames cimport CONTROL_MAX, HEADER_MAX, Fault, Frame
+from fastnet_ext.websocket.frames cimport CONTROL_MAX, Fault, Frame
 
 
 cdef extern from "fastnet_ext/websocket/states.h" nogil:
@@ -81,8 +81,8 @@ cdef class Session:
     cdef Limits limits
     cdef Deflate deflate
 
-    # The frame being read. A header in pieces waits in `header`; `fault` says what is wrong with the last one
-    # by itself. With `in_frame`, `frame` is the header of the frame being read, frame.size the payload bytes still
+    # The frame being read. A header in pieces waits in it as well, `header_have` bytes; `fault` says what is
+    # wrong with the last one by itself. With `in_frame`, `frame` is the header of the frame being read, frame.size the payload bytes still
     # to come and frame.key the key turned to the next of them.
     cdef Frame frame
     # CONTROL_MAX bytes for a control frame's payload that comes in pieces, NULL until one does; those in one piece stay
@@ -112,7 +112,6 @@ cdef class Session:
     cdef readonly uint8_t role          # Role
     cdef readonly uint8_t state         # State: where we are in the connection's life
     cdef uint8_t header_have
-    cdef char header[HEADER_MAX]
     cdef uint8_t fault                  # Fault
     cdef uint8_t control_have
     cdef uint8_t opcode

@@ -23,6 +23,7 @@ from fastnet_ext.websocket.frames cimport (
     FAULT_NONE,
     FAULT_RESERVED_OPCODE,
     FIN,
+    HEADER_MAX,
     OPCODE_BINARY,
     OPCODE_CLOSE,
     OPCODE_CONTINUATION,
@@ -151,18 +152,21 @@ cdef class Session:
         """Read the next header into `frame`; False when more bytes are needed."""
         cdef const char* p = data + consumed[0]
         cdef size_t have = size - consumed[0]
+        cdef char* pieces = <char*>&self.frame
+        cdef char[HEADER_MAX] whole
         if self.header_have == 0 and have >= 2 and have >= header_size(p):
             self.fault = read_header(p, &self.frame)
             consumed[0] += header_size(p)
             return True
-        while self.header_have < 2 or self.header_have < header_size(self.header):
+        while self.header_have < 2 or self.header_have < header_size(pieces):
             if consumed[0] == size:
                 return False
-            self.header[self.header_have] = data[consumed[0]]
+            pieces[self.header_have] = data[consumed[0]]
             self.header_have += 1
             consumed[0] += 1
+        memcpy(whole, pieces, self.header_have)
         self.header_have = 0
-        self.fault = read_header(self.header, &self.frame)
+        self.fault = read_header(whole, &self.frame)
         return True
 
     cdef const char* _broken_rule(self) noexcept:
