@@ -25,7 +25,9 @@ cdef class Codec:
     cdef object library
     # Contexts that are used again, of libraries that can: taken while one compresses, so each has one user.
     cdef list idle
+    cdef list idle_small
 
+    cdef object _context(self, bint small)
     cdef bytes whole(self, object data)
     cdef Compressor stream(self, bint small)
 
@@ -36,6 +38,7 @@ cdef class Compressor:
     cdef readonly str coding
     cdef Coding kind
     cdef object machine         # the library's object; None once it is finished
+    cdef list idle              # where that goes then, to be used again; None
     cdef object compress_by     # its methods, bound once
     cdef object flush_by
     cdef object flush_mode      # what makes `flush_by` give all that came so far, and what makes it end; None: no argument

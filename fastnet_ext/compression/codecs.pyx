@@ -24,7 +24,7 @@ cdef enum:
     SMALL_BROTLI_WINDOW = 16
     SMALL_ZSTD_WINDOW = 15
     SMALL_ZSTD_TABLE = 14
-    # Idle contexts of one codec that are kept, about 1 MiB each.
+    # Idle contexts of one codec that are kept, about 1 MiB each, 100 KiB of the small ones.
     IDLE = 4
     # Bytes that are handed to a library at a time while members follow each other, each of which copies what is left;
     # and how many there may be before each must bring MEMBER_BYTES: making the means to read one takes its time.
@@ -100,15 +100,19 @@ cdef class Codec:
         self.level = level_of(self.kind, level)
         self.library = library_of(self.kind, self.level)
         self.idle = []
+        self.idle_small = []
+
+    cdef object _context(self, bint small):
+        """One of zstd: between two frames it is as new, and its tables are there already."""
+        try:
+            return (self.idle_small if small else self.idle).pop()
+        except IndexError:
+            return zstd_context(self.library, self.level, small)
 
     cdef bytes whole(self, object data):
         cdef object context = None
         if self.kind == ZSTD:
-            # Between two frames a context is as new, and its tables are there already.
-            try:
-                context = self.idle.pop()
-            except IndexError:
-                context = zstd_context(self.library, self.level, False)
+            context = self._context(False)
             coded = context.compress(data, context.FLUSH_FRAME)
             if len(self.idle) < IDLE:
                 self.idle.append(context)
@@ -122,7 +126,8 @@ cdef class Codec:
         made.kind = self.kind
         made.coding = self.coding
         if self.kind == ZSTD:
-            made.machine = zstd_context(self.library, self.level, small)
+            made.machine = self._context(small)
+            made.idle = self.idle_small if small else self.idle
         elif self.kind == BR:
             made.machine = (
                 self.library.Compressor(quality=self.level, lgwin=SMALL_BROTLI_WINDOW) if small
@@ -138,6 +143,10 @@ cdef class Codec:
     def compress(self, data):
         """All of ``data``, bytes or a buffer of them, as one body. The GIL is free meanwhile."""
         return self.whole(data)
+
+    def compressor(self, *, bint small=False):
+        """A ``Compressor`` of one body; those of one codec use the contexts of zstd one after the other."""
+        return self.stream(small)
 
     def __repr__(self):
         return f"Codec({self.coding!r}, {self.level})"
@@ -156,6 +165,7 @@ cdef class Compressor:
         self.coding = made.coding
         self.kind = made.kind
         self.machine = made.machine
+        self.idle = made.idle
         self._open()
 
     cdef int _open(self) except -1:
@@ -189,12 +199,16 @@ cdef class Compressor:
 
     cdef bytes last(self):
         self._check()
-        try:
-            if self.kind == BR:
-                return <bytes>self.machine.finish()
-            return <bytes>self.flush_by(self.finish_mode)
-        finally:
-            self.machine = self.compress_by = self.flush_by = None
+        cdef object machine = self.machine, flush_by = self.flush_by
+        cdef bytes rest
+        self.machine = self.compress_by = self.flush_by = None
+        if self.kind == BR:
+            return <bytes>machine.finish()
+        rest = <bytes>flush_by(self.finish_mode)
+        # One that is left in the middle of its body is no more use to anybody.
+        if self.idle is not None and len(self.idle) < IDLE:
+            self.idle.append(machine)
+        return rest
 
     def compress(self, data):
         """Take ``data``; what may be sent of the result by now, often nothing."""

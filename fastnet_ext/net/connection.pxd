@@ -1,5 +1,6 @@
 """One connection: its input, its output, its deadlines, and what carries exchanges over it."""
 
+cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from fastnet_ext.core.buffer cimport Buffer
@@ -33,6 +34,8 @@ cdef enum Clock:
     CLOCK_LINGER    # answered and half closed; waiting for the peer's end
 
 
+# Connection and carrier are cut from each other when the connection is lost, so the garbage collector need not look.
+@cython.no_gc
 cdef class Carrier:
     """Speaks one protocol over a connection. Everything it writes goes to connection.out."""
 

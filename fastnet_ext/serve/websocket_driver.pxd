@@ -7,6 +7,7 @@
     MessageDriver       over a carrier that frames messages itself: websocket_messages.pxd
 """
 
+cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 from fastnet_ext.core.flag cimport flag
@@ -62,6 +63,8 @@ cdef class SharedMessage:
     cdef bytes frame(self)
 
 
+# The handler's end and that of the connection cut what it holds, so the garbage collector need not look.
+@cython.no_gc
 cdef class WebSocketDriver(Responder):
     # --- messages that wait: `count` of them, `held` bytes (of text: characters); none once we have closed. The next one
     # to be taken is in `oldest`, those behind it are in a ring from `first` on, which few connections ever need.

@@ -140,6 +140,27 @@ def test_damage(coding: CodingName) -> None:
             decompress(coded + behind, coding)
 
 
+@pytest.mark.parametrize("small", [False, True])
+@pytest.mark.parametrize("coding", CODINGS)
+def test_bodies_of_one_codec_know_nothing_of_each_other(coding: CodingName, small: bool) -> None:
+    """Contexts are used again: those of bodies that are finished, and of no others."""
+    codec = Codec(coding)
+    bodies = [random.Random(n).randbytes(2_000) * 2 for n in range(12)]
+    expected = [codec.compressor(small=small) for _ in bodies]  # at the same time: a context each
+    alone = [
+        b"".join([one.compress(body), one.flush(), one.finish()]) for one, body in zip(expected, bodies, strict=True)
+    ]
+    for body, whole in zip(bodies, alone, strict=True):
+        left = codec.compressor(small=small)
+        left.compress(b"never finished")
+        left.flush()
+        again = codec.compressor(small=small)
+        coded = b"".join([again.compress(body), again.flush(), again.finish()])
+        assert coded == whole
+        assert decompress(coded, coding) == body
+        assert decompress(codec.compress(body), coding) == body
+
+
 def test_deflate_without_its_wrapping() -> None:
     """As some send it: RFC 9110, 8.4.1.2."""
     for data in (b"", b"x", TEXT, random.Random(1).randbytes(70_000)):
