@@ -33,6 +33,8 @@ TESTS = (
 )
 # What a test run on an instrumented build leaves out.
 SELECTED = ("-p", "no:cacheprovider", "-m", "not dist and not measures")
+# As in the Makefile.
+PARALLEL = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 # Programs that tests start and that are not ours to judge; some do not even start with a sanitizer loaded.
 FOREIGN = ("curl", "h2load", "nghttp", "wrk", "openssl", "chromium")
 LIMIT = 1200  # seconds that one step may take
@@ -244,7 +246,7 @@ def run(command: Sequence[str], *, quiet: bool = False) -> None:
 
 def run_tests(paths: Sequence[str]) -> None:
     # Standard error stays open: what a sanitizer writes just before the end is not to be lost in a capture.
-    options = [*SELECTED, "--capture=sys", "--maxfail=5", "--durations=10", "-n", "auto", "--dist", "loadfile"]
+    options = [*SELECTED, *PARALLEL, "--capture=sys", "--maxfail=5", "--durations=10"]
     run([sys.executable, "-m", "pytest", *options, *paths])
 
 

@@ -13,6 +13,8 @@ import pytest
 import fastnet
 import fastnet_ext
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # Extras, and what only tests and examples use: a service that does not need one does not pay for it.

@@ -11,6 +11,8 @@ import pytest
 
 from tests.conformance import autobahn
 
+pytestmark = pytest.mark.long
+
 # Of the groups on compression: each set of parameters, with short messages and with long ones in fragments.
 SHARE = [f"{group}.{case}" for group in ("12.1", "12.5", *(f"13.{i}" for i in range(1, 8))) for case in (1, 11)]
 QUICK = ["1.*", "2.*", "3.*", "4.*", "5.*", "6.*", "7.*", "10.*"]

@@ -14,6 +14,8 @@ import pytest
 from tests.server.service import WAIT, Service, running, until
 from tests.wire.frames import UPGRADE, masked
 
+pytestmark = pytest.mark.long
+
 CODE = """
 import os
 
