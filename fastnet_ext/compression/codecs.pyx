@@ -198,9 +198,9 @@ cdef class Compressor:
         return <bytes>(self.flush_by() if self.flush_mode is None else self.flush_by(self.flush_mode))
 
     cdef bytes last(self):
-        self._check()
         cdef object machine = self.machine, flush_by = self.flush_by
         cdef bytes rest
+        self._check()
         self.machine = self.compress_by = self.flush_by = None
         if self.kind == BR:
             return <bytes>machine.finish()

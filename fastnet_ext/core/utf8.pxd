@@ -1,4 +1,4 @@
-"""Incremental UTF-8 validation, RFC 3629; see utf8.h."""
+"""UTF-8, RFC 3629: incremental validation (utf8.h), and the ways from text to it and back."""
 
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DATA, PyUnicode_DecodeUTF8, PyUnicode_GET_LENGTH
 from libc.stdint cimport uint8_t

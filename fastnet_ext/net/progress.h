@@ -20,9 +20,9 @@
 /* A total that seems to have grown by this much or more since the last look has become smaller by the rest of 2^32. */
 #define FN_PROGRESS_BACK 0xf0000000u
 
-/* Every connection and request has one, which is why it is small. Zeroed: not begun. `lag` is how many seconds the transfer is behind the minimum rate, and negative when
- * it is ahead, by `credit` at most: what was sent quickly earns some time, but not for ever. It outlives the
- * pauses in which we do not wait. */
+/* Every connection and request has one, which is why it is small. Zeroed: not begun. `lag` is how many seconds the
+ * transfer is behind the minimum rate, and negative when it is ahead, by `credit` at most: what was sent quickly earns
+ * some time, but not for ever. It outlives the pauses in which we do not wait. */
 typedef struct {
     uint32_t mark; /* bytes at the last look, their low half: see FN_PROGRESS_BACK */
     float silence; /* seconds without a byte */

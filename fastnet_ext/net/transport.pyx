@@ -35,6 +35,7 @@ cdef extern from "sys/socket.h" nogil:
     ssize_t c_sendmsg "sendmsg" (int fd, const msghdr* message, int flags)
 
 
+# asyncio's transport and ours are cut from each other by `lost`, so the garbage collector need not look.
 @cython.no_gc
 @cython.final
 cdef class Transport:

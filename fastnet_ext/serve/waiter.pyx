@@ -41,6 +41,7 @@ cdef int wake_task(object wakeup, object outcome, object context) except -1:
     return 0
 
 
+# It holds its Task while that waits, and whoever ends what it waits for wakes it: no work for the garbage collector.
 @cython.no_gc
 @cython.final
 cdef class Waiter:

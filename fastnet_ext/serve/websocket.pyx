@@ -301,6 +301,7 @@ cdef str brief(str text):
 
 # --- what a handler waits on
 
+# Only the handler's frame holds one: no work for the garbage collector.
 @cython.no_gc
 @cython.final
 cdef class Messages:
